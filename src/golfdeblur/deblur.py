@@ -1,0 +1,142 @@
+"""Picture in, picture out: the library's front door, for paths, Pillow images and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from golfdeblur import image
+from golfdeblur.errors import ImageError
+from golfdeblur.image import Picture
+from golfdeblur.runtime import Runner, Weights, find_weights
+from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, strokes
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Kind = TypeVar("Kind", str, Path, Image.Image, np.ndarray, Picture)
+
+DEFAULT_MODEL = "fast"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained pair of networks, ready to run."""
+
+    weights: Weights
+    f: Runner
+    g: Runner
+
+    def deblur(self, picture: Kind, *, steps: int = STEPS) -> Kind:
+        """Return the deblurred picture, of the same kind, size and depth as `picture`.
+
+        A path gives a path: the result is written beside the input as NAME-deblurred.SUFFIX, and never over a file
+        that is there. An array is (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]; alpha, its last of 2 or 4
+        channels, stays as it is. Raises ImageError for what is not an image.
+        """
+        if isinstance(picture, str | Path):
+            path = default_output(Path(picture))
+            image.check_writable(path, force=False)
+            image.write(self.restore(image.read(picture), steps=steps), path)
+            return type(picture)(path)
+        source, like = _as_picture(picture)
+        return like(self.restore(source, steps=steps))
+
+    def strokes(self, picture: Kind, *, steps: int = STEPS) -> Iterator[Kind]:
+        """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures."""
+        source, like = (image.read(picture), lambda p: p) if isinstance(picture, str | Path) else _as_picture(picture)
+        for stroke in self.iterate(source, steps=steps):
+            yield like(with_stroke(source, stroke))
+
+    def restore(self, picture: Picture, *, steps: int = STEPS) -> Picture:
+        """Return `picture` after the last stroke."""
+        for stroke in self.iterate(picture, steps=steps):
+            last = stroke
+        return with_stroke(picture, last)
+
+    def iterate(self, picture: Picture, *, steps: int = STEPS, stop_below: float = STOP_BELOW) -> Iterator[Stroke]:
+        """Yield the strokes on `picture` with their changes: what the command reports."""
+        y = np.ascontiguousarray(picture.pixels.transpose(2, 0, 1))[None]
+        return strokes(self.f, self.g, y, steps=steps, stop_below=stop_below)
+
+    def __call__(self, y: np.ndarray, *, steps: int = STEPS) -> np.ndarray:
+        """Return the deblurred array for (H, W, 3) uint8: the form that `evaluate` takes."""
+        return self.deblur(y, steps=steps)
+
+
+def load(model: str | Path = DEFAULT_MODEL) -> Model:
+    """Load an embedded model by name (`fast`), or one from a folder with F.onnx, G.onnx and config.json.
+
+    Raises WeightsError for an unknown model and for weights that do not match their checksum.
+    """
+    weights = find_weights(model)
+    return Model(weights, weights.load("F"), weights.load("G"))
+
+
+def with_stroke(picture: Picture, stroke: Stroke) -> Picture:
+    """Return `picture` with the pixels of a stroke, clipped to [0, 1]."""
+    return picture.with_pixels(np.clip(stroke.pixels[0].transpose(1, 2, 0), 0, 1))
+
+
+def default_output(path: Path) -> Path:
+    """Return where the result for `path` goes: beside it, in its own format if that can be written, else as PNG."""
+    suffix = ".png" if image.SUFFIXES.get(path.suffix.lower()) in (None, "GIF") else path.suffix
+    return path.with_name(f"{path.stem}-deblurred{suffix}")
+
+
+def _as_picture(given):  # type: ignore[no-untyped-def]
+    """Return the Picture of an image or array, and the function that turns a Picture into the same kind."""
+    from PIL import Image
+
+    if isinstance(given, Picture):
+        return given, lambda p: p
+    if isinstance(given, Image.Image):
+        return image.from_pil(given), image.to_pil
+    if not isinstance(given, np.ndarray):
+        raise ImageError(f"{type(given).__name__} is no picture; give a path, a Pillow image or a numpy array.")
+    if np.issubdtype(given.dtype, np.floating):
+        return _from_floats(given)
+    source = image.from_samples(given)
+    return source, lambda p: p.samples().reshape(given.shape)
+
+
+def _from_floats(given: np.ndarray):  # type: ignore[no-untyped-def]
+    if not np.isfinite(given).all() or given.min(initial=0) < 0 or given.max(initial=0) > 1:
+        raise ImageError("An array of floats must lie in [0, 1] without NaN; divide by 255 or clip it first.")
+    shaped = image.from_samples(np.zeros(given.shape, np.uint8))  # checks the shape
+    channels = 1 if given.ndim == 2 else given.shape[2]
+    cube = given.reshape(*given.shape[:2], channels)
+    colours = 1 if channels <= 2 else 3
+    pixels = np.repeat(cube[:, :, :1], 3, axis=2) if colours == 1 else cube[:, :, :3]
+    source = shaped.with_pixels(np.ascontiguousarray(pixels, np.float32))
+
+    def like(picture: Picture) -> np.ndarray:
+        out = picture.pixels.mean(axis=2, keepdims=True) if colours == 1 else picture.pixels
+        return np.concatenate([out.astype(given.dtype), cube[:, :, colours:]], axis=2).reshape(given.shape)
+
+    return source, like
+
+
+def strip(picture: Picture, strokes_: list[Picture], *, height_px: int = 480) -> Picture:
+    """Return one picture that shows the input and every stroke side by side, labelled, each `height_px` high at most."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(size=20)
+    panels = []
+    for index, shown in enumerate([picture, *strokes_]):
+        panel = Image.fromarray(Picture(shown.pixels).samples())
+        panel.thumbnail((10 * height_px, height_px), Image.Resampling.LANCZOS)
+        panels.append(("input" if index == 0 else f"x{index - 1}", panel))
+    gap, bar = 6, 28
+    width = sum(max(p.width, 60) + gap for _, p in panels) - gap
+    sheet = Image.new("RGB", (width, max(p.height for _, p in panels) + bar), "white")
+    draw, left = ImageDraw.Draw(sheet), 0
+    for label, panel in panels:
+        draw.text((left + 4, 2), label, fill="black", font=font)
+        sheet.paste(panel, (left, bar))
+        left += max(panel.width, 60) + gap
+    return image.from_pil(sheet)

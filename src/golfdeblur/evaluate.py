@@ -1,0 +1,92 @@
+"""Pairs times a method give scores: per image, their means, and the blurry input's own beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from golfdeblur import image, metrics
+from golfdeblur.errors import DataError
+
+Method = Callable[[np.ndarray], np.ndarray]
+"""Any function from (H, W, 3) uint8 to the same: a model, the identity, a rival."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """PSNR in dB, and SSIM by protocol, of one image or of a mean."""
+
+    psnr: float
+    ssim: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return {"psnr", "ssim": {protocol: value}}; JSON has no infinity, so equal images have psnr null."""
+        return {"psnr": self.psnr if math.isfinite(self.psnr) else None, "ssim": self.ssim}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image's name, the scores of the method's output and those of the blurry input."""
+
+    name: str
+    output: Scores
+    blurry: Scores
+
+
+def find_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
+    """List (name, blurry, sharp) of the images in `folder`/blur and `folder`/sharp.
+
+    Raises DataError where a folder or a partner is missing.
+    """
+    for part in ("blur", "sharp"):
+        if not (folder / part).is_dir():
+            raise DataError(f"{folder} has no folder {part}/; it needs blur/ and sharp/ with images of the same names.")
+    sides = [{p.relative_to(folder / part): p for p in image.find(folder / part)} for part in ("blur", "sharp")]
+    lonely = sorted(map(str, sides[0].keys() ^ sides[1].keys()))
+    if lonely:
+        raise DataError(f"Without a partner in blur/ or sharp/ of {folder}: {', '.join(lonely)}; add or remove them.")
+    if not sides[0]:
+        raise DataError(f"{folder}/blur holds no images; put pairs of the same names into blur/ and sharp/.")
+    return [(str(name), sides[0][name], sides[1][name]) for name in sorted(sides[0])]
+
+
+def evaluate(folder: Path, method: Method) -> Iterator[Row]:
+    """Yield a row for each pair of `folder`, in the order of their names.
+
+    Raises DataError for a pair, or an output, of unequal sizes, and ImageError for an unreadable file.
+    """
+    for name, blurry_path, sharp_path in find_pairs(folder):
+        blurry, sharp = image.read_rgb8(blurry_path), image.read_rgb8(sharp_path)
+        if blurry.shape != sharp.shape:
+            raise DataError(
+                f"{name}: blurry is {blurry.shape[1]}x{blurry.shape[0]}, sharp {sharp.shape[1]}x{sharp.shape[0]}; "
+                "a pair must show the same pixels."
+            )
+        yield Row(name, score(method(blurry), sharp), score(blurry, sharp))
+
+
+def score(x: np.ndarray, sharp: np.ndarray) -> Scores:
+    """Score one (H, W, 3) uint8 image against the sharp one by PSNR and every SSIM protocol."""
+    return Scores(metrics.psnr(x, sharp), {name: metrics.ssim(x, sharp, name) for name in metrics.PROTOCOLS})
+
+
+def mean(scores: list[Scores]) -> Scores:
+    """Return the means over images."""
+    ssim = {name: float(np.mean([s.ssim[name] for s in scores])) for name in scores[0].ssim}
+    return Scores(float(np.mean([s.psnr for s in scores])), ssim)
+
+
+def as_json(rows: list[Row], *, model: str, steps: int) -> dict[str, Any]:
+    """Return the result as {"model", "steps", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}."""
+    return {
+        "model": model,
+        "steps": steps,
+        "images": [{"name": r.name, **r.output.as_json(), "input": r.blurry.as_json()} for r in rows],
+        "mean": mean([r.output for r in rows]).as_json(),
+        "input_mean": mean([r.blurry for r in rows]).as_json(),
+    }

@@ -1,0 +1,1 @@
+"""Everything that needs torch: networks, blur synthesis, data, training and export."""

@@ -1,0 +1,409 @@
+"""The degradation model: blurry and sharp images made from sharp photographs.
+
+`average_frames` does what made GoPro's pairs: a camera moves during 7 to 13 frames, the frames are averaged, and the
+middle one is the sharp target. `convolve` is the paper's uniform blur, y = k * x + n (eq. 1). What makes such pairs
+resemble real ones was measured: paths nearly straight, the target exactly in the middle in time, hard layer masks,
+little noise (docs/decisions.md).
+
+Every random quantity comes from one `torch.Generator` on the CPU, so a seed names a batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nf
+from torch import Tensor
+
+from golfdeblur.errors import ConfigError
+
+GAMMA = 2.2
+"""GoPro's camera curve: linear light = pixel ** GAMMA. Averages are taken in either space."""
+
+
+@dataclass(frozen=True)
+class BlurConfig:
+    """Ranges that random degradations are drawn from; every (low, high) is a uniform range."""
+
+    frames: tuple[int, ...] = (7, 9, 11, 13)
+    length_px: tuple[float, float] = (3.0, 36.0)
+    length_power: float = 1.2
+    """Path lengths are low + (high - low) * u ** power: above 1, short paths are commoner."""
+    bend: float = 0.12
+    """Largest deviation from a straight path of constant speed, as a share of half the length."""
+    spin_degrees: float = 0.3
+    zoom: float = 0.004
+    centre_px: float = 500.0
+    """How far the axis of rotation and zoom may lie from the centre of the crop."""
+    open_share: tuple[float, float] = (0.4, 1.0)
+    """The part of a frame's time that the shutter is open."""
+    layers: float = 0.3
+    """Share of pairs with a moving foreground object."""
+    linear_light: float = 0.25
+    """Share of pairs averaged in linear light; the others are averaged as sRGB values, as GoPro's `blur`."""
+    soften_sigma_px: tuple[float, float] = (0.2, 0.8)
+    noise_sigma: tuple[float, float] = (0.0, 0.003)
+    noisy: float = 0.1
+    """Share of pairs with more noise, up to `noisy_sigma`."""
+    noisy_sigma: float = 0.02
+    jpeg: float = 0.15
+    """Share of batches whose blurry images are JPEG compressed."""
+    jpeg_quality: tuple[float, float] = (70.0, 97.0)
+
+    def __post_init__(self) -> None:
+        if not self.frames or any(n < 1 or n % 2 == 0 for n in self.frames):
+            raise ConfigError(f"frames {self.frames} must be odd counts, so that the target is the exact middle.")
+        for name in ("layers", "linear_light", "noisy", "jpeg"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it is a share and must lie in [0, 1].")
+        if not 0 <= self.length_px[0] <= self.length_px[1]:
+            raise ConfigError(f"length_px {self.length_px} must be (low, high) with 0 <= low <= high.")
+
+    @property
+    def margin_px(self) -> int:
+        """How much larger than the output the source must be on each side, so that no warp leaves it."""
+        half = self.length_px[1] / 2 * (1 + self.bend)
+        drift = (self.centre_px + 256) * (math.radians(self.spin_degrees) / 2 + self.zoom / 2)
+        return math.ceil(half + drift) + 2
+
+
+@dataclass(frozen=True)
+class CameraPath:
+    """Positions of B cameras (or objects) at times t in [-1, 1]; at t = 0 every one is at rest at the origin.
+
+    The displacement is `velocity * t + bend * t**2` pixels, (B, 2) each as (x, y); the rotation `spin * t` radians
+    and the zoom `exp(zoom * t)`, (B,) each, about `centre`, (B, 2) pixels from the centre of the image.
+    """
+
+    velocity: Tensor
+    bend: Tensor
+    spin: Tensor
+    zoom: Tensor
+    centre: Tensor
+
+    def reversed(self) -> CameraPath:
+        """Return the same path run backwards in time."""
+        return CameraPath(-self.velocity, self.bend, -self.spin, -self.zoom, self.centre)
+
+    def select(self, index: Tensor) -> CameraPath:
+        """Return the paths at the given positions of the batch."""
+        return CameraPath(*(getattr(self, f)[index] for f in self.__dataclass_fields__))
+
+    def to(self, device: torch.device) -> CameraPath:
+        """Return the paths with their tensors on `device`."""
+        return CameraPath(*(getattr(self, f).to(device) for f in self.__dataclass_fields__))
+
+    def matrices(self, t: float) -> Tensor:
+        """Return the (B, 2, 3) matrices that take a pixel of the moved image to where it shows the still one."""
+        angle, scale = self.spin * t, torch.exp(self.zoom * t)
+        cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+        turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+        shift = self.velocity * t + self.bend * t * t
+        offset = self.centre + shift - (turn @ self.centre[:, :, None])[:, :, 0]
+        return torch.cat([turn, offset[:, :, None]], -1)
+
+
+def random_paths(generator: torch.Generator, batch: int, config: BlurConfig) -> CameraPath:
+    """Draw `batch` nearly straight paths of the lengths, bends, spins and zooms that `config` allows."""
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(batch, *shape, generator=generator)
+
+    low, high = config.length_px
+    length = low + (high - low) * uniform(0, 1) ** config.length_power
+    angle = uniform(0, 2 * math.pi)
+    bend_angle = uniform(0, 2 * math.pi)
+    bend = length / 2 * uniform(0, config.bend)
+    # Rotation and zoom go with the length: a camera that hardly moves hardly turns.
+    share = length / max(high, 1e-6)
+    return CameraPath(
+        velocity=(length / 2)[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], -1),
+        bend=bend[:, None] * torch.stack([torch.cos(bend_angle), torch.sin(bend_angle)], -1),
+        spin=share * uniform(-1, 1) * math.radians(config.spin_degrees) / 2,
+        zoom=share * uniform(-1, 1) * config.zoom / 2,
+        centre=uniform(-config.centre_px, config.centre_px, 2),
+    )
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """The sampling times of `frames` exposures in [-1, 1], each of `samples` instants, symmetric about 0."""
+
+    frames: int
+    samples: int = 3
+    open_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.frames % 2 == 0 or self.samples < 1:
+            raise ConfigError(f"frames {self.frames} must be odd and samples {self.samples} at least 1.")
+
+    def times(self) -> list[float]:
+        """Return all sampling times, frame after frame; reversing the list negates every time exactly."""
+        span = 2 / self.frames
+        starts = [span * (i - (self.frames - 1) / 2) for i in range(self.frames)]
+        inner = [span * self.open_share * (j - (self.samples - 1) / 2) / self.samples for j in range(self.samples)]
+        return [start + offset for start in starts for offset in inner]
+
+    def is_middle(self, index: int) -> bool:
+        """Tell whether sampling time `index` belongs to the middle frame, whose mean is the target."""
+        return index // self.samples == self.frames // 2
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Moving foreground objects: their texture and mask, (B, 3, Hs, Ws) and (B, 1, Hs, Ws), and their paths."""
+
+    texture: Tensor
+    mask: Tensor
+    path: CameraPath
+
+
+def average_frames(
+    source: Tensor, path: CameraPath, exposure: Exposure, *, size_px: int, layer: Layer | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the mean of all frames and the middle one, (B, C, size_px, size_px) each.
+
+    `source` is (B, C, Hs, Ws), in the space in which light is averaged, larger than the output by the motion on each
+    side; where a warp still leaves it, its border is repeated. A `layer` hides what is behind its mask.
+    """
+    blurry = torch.zeros(*source.shape[:2], size_px, size_px, dtype=source.dtype, device=source.device)
+    target = torch.zeros_like(blurry)
+    front = None if layer is None else torch.cat([layer.texture, layer.mask], 1)
+    times = exposure.times()
+    for index, t in enumerate(times):
+        frame = warp(source, path.matrices(t), size_px)
+        if front is not None and layer is not None:
+            moved = warp(front, layer.path.matrices(t), size_px)
+            frame = torch.lerp(frame, moved[:, :-1], moved[:, -1:])
+        blurry += frame
+        if exposure.is_middle(index):
+            target += frame
+    return blurry / len(times), target / exposure.samples
+
+
+def warp(source: Tensor, matrices: Tensor, size_px: int) -> Tensor:
+    """Sample `source` bilinearly on a centred square grid of `size_px`, moved by (B, 2, 3) matrices in pixels."""
+    height, width = source.shape[-2:]
+    scale = torch.tensor([2 / width, 2 / height], dtype=matrices.dtype, device=matrices.device)
+    steps = torch.arange(size_px, dtype=matrices.dtype, device=matrices.device) - (size_px - 1) / 2
+    # grid = M (x, y, 1): an outer sum is cheaper than affine_grid's product.
+    columns = (matrices[:, :, 0] * scale)[:, None, None, :] * steps[None, None, :, None]
+    rows = (matrices[:, :, 1] * scale)[:, None, None, :] * steps[None, :, None, None]
+    grid = columns + rows + (matrices[:, :, 2] * scale)[:, None, None, :]
+    return nf.grid_sample(source, grid.to(source.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def random_masks(generator: torch.Generator, batch: int, size_px: int) -> Tensor:
+    """Draw (B, 1, size_px, size_px) masks of one smooth shape each, with hard edges antialiased over 1.5 px."""
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(batch, *shape, generator=generator)
+
+    grid = torch.arange(size_px, dtype=torch.float32) - (size_px - 1) / 2
+    centre = uniform(-size_px * 0.3, size_px * 0.3, 2)
+    x = grid[None, None, :] - centre[:, 0, None, None]
+    y = grid[None, :, None] - centre[:, 1, None, None]
+    turn = uniform(0, math.pi)[:, None, None]
+    stretch = torch.exp(uniform(-0.7, 0.7))[:, None, None]
+    u = (x * torch.cos(turn) + y * torch.sin(turn)) * stretch
+    v = (y * torch.cos(turn) - x * torch.sin(turn)) / stretch
+    angle, distance = torch.atan2(v, u), torch.hypot(u, v)
+    radius = torch.ones_like(angle)
+    for order in range(2, 7):
+        size, phase = uniform(0, 0.5 / order)[:, None, None], uniform(0, 2 * math.pi)[:, None, None]
+        radius = radius + size * torch.cos(order * angle + phase)
+    radius = radius * uniform(size_px * 0.08, size_px * 0.3)[:, None, None]
+    return (0.5 + (radius - distance) / 1.5).clamp(0, 1)[:, None]
+
+
+def random_pairs(
+    source: Tensor, generator: torch.Generator, config: BlurConfig, *, size_px: int
+) -> tuple[Tensor, Tensor]:
+    """Make (blurry, sharp), (B, 3, size_px, size_px) each in [0, 1], from sharp crops `source`.
+
+    `source` is (B, 3, S, S) in [0, 1] with S = size_px + 2 * config.margin_px, on the device where the work is done.
+    The frame count and the JPEG quality are one per batch, all else is drawn per pair. The same generator state
+    gives the same pairs.
+    """
+    batch, device = len(source), source.device
+
+    def chosen(share: float) -> Tensor:
+        return torch.rand(batch, generator=generator) < share
+
+    source = _soften(source, _uniform(generator, *config.soften_sigma_px))
+    gamma = torch.where(chosen(config.linear_light), GAMMA, 1.0).to(device)[:, None, None, None]
+    frames = config.frames[int(torch.randint(len(config.frames), (), generator=generator))]
+    exposure = Exposure(frames, open_share=_uniform(generator, *config.open_share))
+    path = random_paths(generator, batch, config)
+    layer_path = random_paths(generator, batch, config)
+    light = source**gamma
+    masks = random_masks(generator, batch, source.shape[-1])
+    layered = chosen(config.layers) if batch > 1 else torch.zeros(batch, dtype=torch.bool)
+    blurry = torch.empty(batch, 3, size_px, size_px, device=device)
+    sharp = torch.empty_like(blurry)
+    samples = _samples(path, layer_path, exposure)
+    for kind in itertools.product((False, True), (1, 3)):
+        index = torch.nonzero((layered == kind[0]) & (samples == kind[1]))[:, 0]
+        if not len(index):
+            continue
+        layer = None
+        if kind[0]:
+            # The object is cut from the next photo of the batch.
+            texture = source[(index + 1) % batch] ** gamma[index]
+            layer = Layer(texture, masks[index].to(device), layer_path.select(index).to(device))
+        blurry[index], sharp[index] = average_frames(
+            light[index],
+            path.select(index).to(device),
+            dataclasses.replace(exposure, samples=kind[1]),
+            size_px=size_px,
+            layer=layer,
+        )
+    blurry, sharp = blurry ** (1 / gamma), sharp ** (1 / gamma)
+    blurry = _sense(blurry, generator, config)
+    return blurry, sharp.clamp(0, 1)
+
+
+def _samples(path: CameraPath, layer_path: CameraPath, exposure: Exposure) -> Tensor:
+    """Choose 1 or 3 samples a frame for each pair: one will do where a frame sees less than 1.2 px of motion."""
+    speed = torch.maximum(path.velocity.norm(dim=1), layer_path.velocity.norm(dim=1))
+    return torch.where(2 * speed / exposure.frames * exposure.open_share < 1.2, 1, 3)
+
+
+def _sense(blurry: Tensor, generator: torch.Generator, config: BlurConfig) -> Tensor:
+    """Add the sensor's noise, clip, and compress if the draw says so."""
+    batch = len(blurry)
+    low, high = config.noise_sigma
+    sigma = low + (high - low) * torch.rand(batch, generator=generator)
+    noisy = torch.rand(batch, generator=generator) < config.noisy
+    sigma = torch.where(noisy, config.noisy_sigma * torch.rand(batch, generator=generator), sigma)
+    local = torch.Generator(blurry.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    noise = torch.randn(blurry.shape, generator=local, device=blurry.device)
+    blurry = (blurry + sigma.to(blurry.device)[:, None, None, None] * noise).clamp(0, 1)
+    compress = _uniform(generator, 0, 1) < config.jpeg
+    quality = _uniform(generator, *config.jpeg_quality)
+    return jpeg(blurry, quality) if compress else blurry
+
+
+def _uniform(generator: torch.Generator, low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def _soften(x: Tensor, sigma_px: float) -> Tensor:
+    """Blur with a small Gaussian: reduced photographs are crisper than video frames."""
+    if sigma_px < 0.1:
+        return x
+    reach = math.ceil(3 * sigma_px)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device) / sigma_px) ** 2)
+    taps = (taps / taps.sum()).to(x.dtype)
+    channels = x.shape[1]
+    padded = nf.pad(x, (reach,) * 4, mode="reflect")
+    rows = nf.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return nf.conv2d(rows, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+    """Return k * x where the kernel lies wholly inside the image: (B, C, H - kh + 1, W - kw + 1).
+
+    `x` is (B, C, H, W) and `kernel` (kh, kw) for all images or (B, kh, kw), one for each. No border is assumed, so
+    the result is what a camera would have seen.
+    """
+    batch, channels = x.shape[:2]
+    kernels = kernel.to(x).expand(batch, *kernel.shape[-2:]).repeat_interleave(channels, 0)
+    flat = x.reshape(1, batch * channels, *x.shape[-2:])
+    # conv2d correlates; the convolution of eq. 1 turns the kernel round.
+    out = nf.conv2d(flat, kernels.flip(-2, -1)[:, None], groups=batch * channels)
+    return out.reshape(batch, channels, *out.shape[-2:])
+
+
+def convolve_adjoint(y: Tensor, kernel: Tensor) -> Tensor:
+    """Return K^T y, the exact adjoint of `convolve`: <convolve(x, k), y> = <x, convolve_adjoint(y, k)>.
+
+    `y` is (B, C, H, W); the result is larger by the kernel's size less one.
+    """
+    height, width = kernel.shape[-2:]
+    padded = nf.pad(y, (width - 1, width - 1, height - 1, height - 1))
+    return convolve(padded, kernel.flip(-2, -1))
+
+
+def uniform_pair(
+    x: Tensor, kernel: Tensor, *, sigma: float = 0.0, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return y = k * x + n (eq. 1), clipped to [0, 1], and the part of `x` that `y` shows, in one shape.
+
+    `sigma` is the noise's standard deviation in units of the pixel range [0, 1]; the kernel's sides must be odd.
+    """
+    height, width = kernel.shape[-2:]
+    if height % 2 == 0 or width % 2 == 0:
+        raise ConfigError(f"A kernel of {height}x{width} has no middle; give one with odd sides.")
+    y = convolve(x, kernel)
+    y = y + sigma * torch.randn(y.shape, generator=generator).to(y)
+    top, left = height // 2, width // 2
+    return y.clamp(0, 1), x[..., top : top + y.shape[-2], left : left + y.shape[-1]]
+
+
+def path_kernel(path: CameraPath, exposure: Exposure, *, size_px: int) -> Tensor:
+    """Return the (B, size_px, size_px) kernels that the paths' translations draw, each of sum 1."""
+    still = CameraPath(path.velocity, path.bend, *(torch.zeros_like(v) for v in (path.spin, path.zoom, path.centre)))
+    point = torch.zeros(len(path.velocity), 1, size_px, size_px, device=path.velocity.device)
+    point[:, :, size_px // 2, size_px // 2] = 1
+    kernel = average_frames(point, still, exposure, size_px=size_px)[0][:, 0]
+    return kernel / kernel.sum((-2, -1), keepdim=True)
+
+
+_LUMA = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *((99,) * 8,) * 4,
+)
+
+
+def jpeg(x: Tensor, quality: float) -> Tensor:
+    """Return `x`, (B, 3, H, W) in [0, 1], as baseline JPEG of `quality` 1 to 100 (4:2:0) would give it back.
+
+    The tables are those of the standard's Annex K; entropy coding loses nothing and is left out.
+    """
+    height, width = x.shape[-2:]
+    padded = nf.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
+    scale = 50 / quality if quality < 50 else 2 - quality / 50
+    mix = torch.tensor(
+        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=x.device
+    )
+    planes = (
+        torch.einsum("ij,bjhw->bihw", mix, padded * 255) - torch.tensor([128.0, 0, 0], device=x.device)[:, None, None]
+    )
+    luma = _quantise_blocks(planes[:, :1], _LUMA, scale)
+    chroma = _quantise_blocks(nf.avg_pool2d(planes[:, 1:], 2), _CHROMA, scale)
+    chroma = nf.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
+    planes = torch.cat([luma + 128, chroma], 1)
+    rgb = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(mix), planes)
+    return (rgb.round() / 255).clamp(0, 1)[..., :height, :width]
+
+
+def _quantise_blocks(planes: Tensor, table: tuple[tuple[int, ...], ...], scale: float) -> Tensor:
+    """Round the 8x8 cosine transforms of `planes`, (B, C, H, W), to the table's steps."""
+    n = torch.arange(8, dtype=torch.float64)
+    basis = torch.cos(math.pi * (2 * n[None, :] + 1) * n[:, None] / 16) / 2
+    basis[0] /= math.sqrt(2)
+    basis = basis.to(planes)
+    step = (torch.tensor(table, dtype=planes.dtype, device=planes.device) * scale).round().clamp(1, 255)
+    batch, channels, height, width = planes.shape
+    blocks = planes.reshape(batch, channels, height // 8, 8, width // 8, 8).permute(0, 1, 2, 4, 3, 5)
+    coefficients = basis @ blocks @ basis.T
+    blocks = basis.T @ ((coefficients / step).round() * step) @ basis
+    return blocks.permute(0, 1, 2, 4, 3, 5).reshape(planes.shape)

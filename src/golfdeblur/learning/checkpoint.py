@@ -1,0 +1,55 @@
+"""Networks on disk: safetensors with the spec of the network and where it came from in the file's metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from golfdeblur.errors import WeightsError
+from golfdeblur.learning import networks
+
+FORMAT = 1
+
+
+def save_network(path: Path, network: networks.Network, history: dict) -> None:
+    """Write `network` and its `history` (how it was trained, JSON values) under a temporary name, then rename."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    metadata = {"format": str(FORMAT), "spec": json.dumps(network.spec), "history": json.dumps(history)}
+    temporary = path.with_name(path.name + ".part")
+    save_file(tensors, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def load_network(path: Path) -> tuple[networks.Network, dict]:
+    """Return the network and history that `save_network` wrote.
+
+    Raises WeightsError for a missing or corrupt file and for one of another format.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} does not exist; train it first or give another path.") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}); export or copy it again.") from error
+    if metadata.get("format") != str(FORMAT):
+        raise WeightsError(f"{path} has format {metadata.get('format')}, this version reads format {FORMAT}.")
+    network = networks.build(json.loads(metadata["spec"]))
+    network.load_state_dict(tensors)
+    return network, json.loads(metadata["history"])
+
+
+def network_hash(network: torch.nn.Module) -> str:
+    """Return the sha256 of all weights in the order of their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,206 @@
+"""The residual networks f and r inside the propagator F(y) = y + f(y) and the corrector G(x) = x + r(x).
+
+`ResidualCNN` is Table 1 of "A Deep Optimization Approach for Image Deconvolution" (Luo, Chen, Qian), stage by
+stage. `ResidualUNet` is the `fast` model's: no instance norm, a finite receptive field, an eighth of the work.
+Both map (B, 3, H, W) in [0, 1] to a residual of the same shape, and start at zero, so that F and G start at the
+identity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from golfdeblur.errors import ConfigError
+
+
+class BasicBlock(nn.Module):
+    """Add a six-layer branch to the shortcut: IN, ReLU, Conv 7x7, IN, ReLU, Conv 5x5.
+
+    The paper's figure leaves the order open; with convolution first every branch would be non-negative, so this is
+    the pre-activation reading (docs/paper-map.md). The shortcut is the identity, or, where the width changes, a 1x1
+    convolution followed by instance norm.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.InstanceNorm2d(channels_in, affine=True),
+            nn.ReLU(),
+            nn.Conv2d(channels_in, channels_out, 7, padding=3, bias=False),
+            nn.InstanceNorm2d(channels_out, affine=True),
+            nn.ReLU(),
+            nn.Conv2d(channels_out, channels_out, 5, padding=2, bias=False),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, bias=False),
+                nn.InstanceNorm2d(channels_out, affine=True),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.branch(x)
+
+
+class ResidualCNN(nn.Module):
+    """The paper's network of Table 1: Conv 7x7, four pairs of basic blocks, Conv 7x7.
+
+    The text gives the last convolution a 3x3 kernel; the 441 parameters of Table 1 need 7x7, and the table wins.
+    """
+
+    multiple_px = 1
+    """Height and width may be any multiple of this."""
+
+    receptive_field_px = None
+    """Instance norm takes its statistics from the whole image: every pixel depends on every other."""
+
+    def __init__(self, filters: int) -> None:
+        super().__init__()
+        self.spec = {"network": "residual-cnn", "filters": filters}
+        self.head = nn.Conv2d(3, filters, 7, padding=3, bias=False)
+        pairs = [(filters, filters)] * 3 + [(filters, 3)]
+        self.stages = nn.ModuleList(nn.Sequential(BasicBlock(a, b), BasicBlock(b, b)) for a, b in pairs)
+        self.tail = nn.Conv2d(3, 3, 7, padding=3, bias=False)
+        nn.init.zeros_(self.tail.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the residual of `x`, (B, 3, H, W) in [0, 1], in the same shape."""
+        hidden = self.head(x)
+        for stage in self.stages:
+            hidden = stage(hidden)
+        return self.tail(hidden)
+
+
+class ResidualBlock(nn.Module):
+    """Compute x + conv(relu(conv(x))): plain, and fast on every runtime."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(torch.relu(self.first(x)))
+
+
+class ResidualUNet(nn.Module):
+    """Map an image to its residual with a U-Net of plain convolutions on the pixel-unshuffled image.
+
+    `widths[i]` channels and `blocks[i]` residual blocks at 1/u, 1/2u, 1/4u, ... of the resolution, u = `unshuffle`;
+    every level but the last has its blocks twice, on the way down and on the way up. Skips are additions.
+    """
+
+    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...], *, unshuffle: int = 2) -> None:
+        super().__init__()
+        if len(widths) != len(blocks) or not widths:
+            raise ConfigError(
+                f"widths {widths} and blocks {blocks} must have one entry per level; give as many of each."
+            )
+        self.spec = {"network": "residual-unet", "widths": list(widths), "blocks": list(blocks), "unshuffle": unshuffle}
+        self.blocks = tuple(blocks)
+        self.unshuffle = unshuffle
+        # Pixel-unshuffle by u and then a 3x3 convolution is one 3u x 3u convolution with stride u.
+        self.head = nn.Conv2d(3, widths[0], 3 * unshuffle, stride=unshuffle, padding=unshuffle)
+        self.encoders = nn.ModuleList(_chain(width, n) for width, n in zip(widths, blocks, strict=True))
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in _neighbours(widths))
+        self.ups = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)) for a, b in _neighbours(widths)
+        )
+        self.decoders = nn.ModuleList(_chain(width, n) for width, n in zip(widths[:-1], blocks[:-1], strict=True))
+        self.tail = nn.Sequential(nn.Conv2d(widths[0], 3 * unshuffle**2, 3, padding=1), nn.PixelShuffle(unshuffle))
+        nn.init.zeros_(self.tail[0].weight)
+        nn.init.zeros_(self.tail[0].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the residual of `x`, (B, 3, H, W) in [0, 1], H and W multiples of `multiple_px`."""
+        hidden = self.encoders[0](self.head(x))
+        skips: list[Tensor] = []
+        for down, encoder in zip(self.downs, self.encoders[1:], strict=True):
+            skips.append(hidden)
+            hidden = encoder(down(hidden))
+        for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
+            hidden = decoder(up(hidden) + skips.pop())
+        return self.tail(hidden)
+
+    @property
+    def multiple_px(self) -> int:
+        """Height and width must be multiples of this: one cell of the coarsest level."""
+        return self.unshuffle * 2 ** (len(self.blocks) - 1)
+
+    @property
+    def receptive_field_px(self) -> int:
+        """How far, in pixels, the input that one output pixel depends on can lie from it.
+
+        Found by following the interval of cells that an output pixel needs, down the decoders and up the encoders.
+        """
+        return max(
+            max(pixel - low, high - pixel) for pixel in range(self.multiple_px) for low, high in [self._needs(pixel)]
+        )
+
+    def _needs(self, pixel: int) -> tuple[int, int]:
+        spans = [2 * n for n in self.blocks]  # cells that a level's 3x3 convolutions reach to either side
+        low = high = pixel // self.unshuffle
+        low, high = low - 1, high + 1  # tail
+        reached = []
+        for span in spans[:-1]:
+            low, high = low - span, high + span
+            reached.append((low, high))  # the skip needs these cells of the encoder's output
+            low, high = low // 2, high // 2
+        low, high = low - spans[-1], high + spans[-1]
+        for span, (skip_low, skip_high) in zip(reversed(spans[:-1]), reversed(reached), strict=True):
+            low, high = min(2 * low, skip_low) - span, max(2 * high + 1, skip_high) + span
+        low, high = low - 1, high + 1  # head
+        return self.unshuffle * low, self.unshuffle * (high + 1) - 1
+
+
+def _chain(channels: int, length: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(length)))
+
+
+def _neighbours(widths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    return zip(widths[:-1], widths[1:], strict=True)
+
+
+Network = ResidualCNN | ResidualUNet
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """The specs of the pair of networks that make one model."""
+
+    f: dict
+    g: dict
+
+
+PRESETS = {
+    "paper": Preset(
+        f={"network": "residual-cnn", "filters": 32},
+        g={"network": "residual-cnn", "filters": 16},
+    ),
+    "fast": Preset(
+        f={"network": "residual-unet", "widths": [48, 80], "blocks": [2, 2], "unshuffle": 4},
+        g={"network": "residual-unet", "widths": [16, 32, 48], "blocks": [1, 1, 1], "unshuffle": 2},
+    ),
+}
+
+
+def build(spec: dict) -> Network:
+    """Make the network that `spec` describes, as stored in checkpoints and config.json.
+
+    Raises ConfigError for a network of an unknown kind.
+    """
+    kind = spec.get("network")
+    if kind == "residual-cnn":
+        return ResidualCNN(spec["filters"])
+    if kind == "residual-unet":
+        return ResidualUNet(tuple(spec["widths"]), tuple(spec["blocks"]), unshuffle=spec["unshuffle"])
+    raise ConfigError(f"Network '{kind}' is unknown; use 'residual-cnn' or 'residual-unet'.")
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of trainable values in `module`."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,151 @@
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from golfdeblur.errors import ConfigError
+from golfdeblur.learning import blur
+from golfdeblur.learning.blur import BlurConfig, CameraPath, Exposure
+
+
+def texture(batch: int = 2, side: int = 96, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, 3, side, side, generator=generator)
+
+
+def paths(batch: int = 2, seed: int = 1) -> CameraPath:
+    return blur.random_paths(torch.Generator().manual_seed(seed), batch, BlurConfig(length_px=(10, 20), spin_degrees=3))
+
+
+@pytest.mark.parametrize("exposure", [Exposure(7), Exposure(13, samples=1), Exposure(9, samples=3, open_share=0.5)])
+@pytest.mark.parametrize("layered", [False, True])
+def test_reversing_the_path_leaves_both_images_unchanged(exposure: Exposure, layered: bool) -> None:
+    source, path, other = texture().double(), paths(), paths(seed=5)
+    path, other = (CameraPath(*(v.double() for v in vars(p).values())) for p in (path, other))
+
+    def pair(back: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        layer = None
+        if layered:
+            mask = blur.random_masks(torch.Generator().manual_seed(3), 2, 96).double()
+            layer = blur.Layer(source.flip(0), mask, other.reversed() if back else other)
+        return blur.average_frames(source, path.reversed() if back else path, exposure, size_px=48, layer=layer)
+
+    for forth, back in zip(pair(False), pair(True), strict=True):
+        assert torch.allclose(forth, back, atol=1e-12)
+
+
+def test_the_target_is_the_still_image_when_each_frame_is_one_instant() -> None:
+    source = texture()
+    _, target = blur.average_frames(source, paths(), Exposure(9, samples=1), size_px=48)
+    assert torch.allclose(target, source[..., 24:72, 24:72], atol=1e-5)
+
+
+def test_a_translation_is_the_convolution_with_its_kernel() -> None:
+    still = torch.zeros(1)
+    path = CameraPath(torch.tensor([[6.0, 3.0]]), torch.tensor([[1.0, -2.0]]), still, still, torch.zeros(1, 2))
+    exposure = Exposure(11)
+    source = texture(1, 64).double()
+    averaged, _ = blur.average_frames(
+        source, CameraPath(*(v.double() for v in vars(path).values())), exposure, size_px=40
+    )
+    kernel = blur.path_kernel(path, exposure, size_px=25)[0]
+    assert float(kernel.sum()) == pytest.approx(1)
+    # 64 - 25 + 1 = 40 pixels are left where the kernel lies inside.
+    assert torch.allclose(averaged, blur.convolve(source, kernel), atol=1e-5)
+
+
+def test_convolution_and_adjoint_agree_in_the_dot_product() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 20, 31, generator=generator, dtype=torch.float64)
+    for kernel in (torch.rand(5, 7, generator=generator), torch.rand(2, 4, 6, generator=generator)):
+        kernel = kernel.double()
+        y = torch.randn(blur.convolve(x, kernel).shape, generator=generator, dtype=torch.float64)
+        left = (blur.convolve(x, kernel) * y).sum()
+        right = (x * blur.convolve_adjoint(y, kernel)).sum()
+        assert float(left) == pytest.approx(float(right), rel=1e-12)
+
+
+def test_convolution_is_scipys() -> None:
+    scipy_signal = pytest.importorskip("scipy.signal")
+    x, kernel = texture(1, 24), torch.rand(5, 3)
+    expected = scipy_signal.convolve2d(x[0, 0].numpy(), kernel.numpy(), mode="valid")
+    assert np.allclose(blur.convolve(x, kernel)[0, 0], expected, atol=1e-5)
+
+
+def test_a_uniform_pair_is_aligned_and_noisy_as_asked() -> None:
+    x = texture(1, 200)
+    kernel = torch.zeros(9, 7)
+    kernel[4, 3] = 1
+    y, sharp = blur.uniform_pair(x, kernel, sigma=0.05, generator=torch.Generator().manual_seed(0))
+    assert y.shape == sharp.shape == (1, 3, 192, 194)
+    inner = (sharp > 0.2) & (sharp < 0.8)
+    assert float((y - sharp)[inner].std()) == pytest.approx(0.05, rel=0.05)
+    with pytest.raises(ConfigError, match="odd"):
+        blur.uniform_pair(x, torch.ones(4, 4))
+
+
+def test_the_same_seed_gives_the_same_pairs() -> None:
+    config = BlurConfig(noisy=1.0, jpeg=1.0)
+    source = texture(4, 64 + 2 * config.margin_px)
+    pairs = [blur.random_pairs(source, torch.Generator().manual_seed(s), config, size_px=64) for s in (7, 7, 8)]
+    assert torch.equal(pairs[0][0], pairs[1][0])
+    assert torch.equal(pairs[0][1], pairs[1][1])
+    assert not torch.equal(pairs[0][0], pairs[2][0])
+
+
+def test_pairs_lie_in_range_and_longer_paths_blur_more() -> None:
+    def psnr_db(length: float) -> float:
+        config = BlurConfig(length_px=(length, length), layers=0, jpeg=0, noisy=0)
+        source = texture(4, 64 + 2 * config.margin_px, seed=3)
+        y, x = blur.random_pairs(source, torch.Generator().manual_seed(0), config, size_px=64)
+        assert y.shape == x.shape == (4, 3, 64, 64)
+        assert 0 <= float(y.min()) <= float(y.max()) <= 1
+        return -10 * math.log10(float(((y - x) ** 2).mean()))
+
+    assert psnr_db(1) > psnr_db(6) > psnr_db(30)
+
+
+def test_linear_light_differs_from_srgb_and_keeps_the_target() -> None:
+    pairs = {}
+    for share in (0.0, 1.0):
+        config = BlurConfig(linear_light=share, layers=0, jpeg=0, noisy=0, noise_sigma=(0, 0), length_px=(12, 12))
+        source = texture(2, 64 + 2 * config.margin_px)
+        pairs[share] = blur.random_pairs(source, torch.Generator().manual_seed(0), config, size_px=64)
+    assert float(pairs[1.0][0].mean()) > float(pairs[0.0][0].mean()) + 0.01  # light outweighs shade
+
+
+def test_masks_are_hard() -> None:
+    masks = blur.random_masks(torch.Generator().manual_seed(0), 8, 128)
+    soft = ((masks > 0.02) & (masks < 0.98)).float().mean()
+    assert 0 < float(soft) < 0.05
+    assert 0.01 < float(masks.mean()) < 0.6
+
+
+@pytest.mark.parametrize("quality", [35, 75, 95])
+def test_jpeg_loses_what_the_real_one_loses(quality: int) -> None:
+    grid = torch.linspace(0, 6, 70)
+    smooth = 0.5 + 0.2 * torch.sin(
+        grid[:, None] + torch.tensor([0.0, 1.0, 2.0])[:, None, None] + grid[None, None, :] ** 1.3
+    )
+    x = (smooth + 0.05 * texture(1, 70)[0]).clamp(0, 1)
+    buffer = io.BytesIO()
+    samples = (x * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(samples).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    real = torch.from_numpy(np.asarray(Image.open(buffer)).copy()).permute(2, 0, 1) / 255
+    ours = blur.jpeg(torch.from_numpy(samples).permute(2, 0, 1)[None] / 255, quality)[0]
+    loss = float(((real - samples.transpose(2, 0, 1) / 255) ** 2).mean())
+    assert float(((ours - real) ** 2).mean()) < 0.1 * loss
+
+
+@pytest.mark.parametrize("wrong", [{"frames": (8,)}, {"layers": 1.5}, {"length_px": (5, 2)}])
+def test_impossible_settings_are_refused(wrong: dict) -> None:
+    with pytest.raises(ConfigError):
+        BlurConfig(**wrong)
+
+
+def test_even_exposures_have_no_middle() -> None:
+    with pytest.raises(ConfigError, match="odd"):
+        Exposure(8)
