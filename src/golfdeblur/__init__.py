@@ -2,7 +2,7 @@
 
 from golfdeblur.deblur import Model, load
 from golfdeblur.errors import GolfError
-from golfdeblur.image import Picture
+from golfdeblur.picture import Picture
 
 __version__ = "0.1.0"
 __all__ = ["GolfError", "Model", "Picture", "__version__", "load"]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from golfdeblur import __version__, deblur, image, runtime
@@ -35,14 +34,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace outputs that
 def main() -> None:
     """Run the command; errors of the user's making end in one sentence on stderr."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        _fail("Stopped; finished files are whole, nothing else was written.", code=130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        app()
     except GolfError as error:
         _fail(str(error))
     except BrokenPipeError:

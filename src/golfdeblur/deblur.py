@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from golfdeblur import image
 from golfdeblur.errors import ImageError
-from golfdeblur.image import Picture
+from golfdeblur.picture import Picture, from_pil, from_samples, to_pil
 from golfdeblur.runtime import Runner, Weights, find_weights
 from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, strokes
 
@@ -42,7 +42,7 @@ class Model:
             path = default_output(Path(picture))
             image.check_writable(path, force=False)
             image.write(self.restore(image.read(picture), steps=steps), path)
-            return type(picture)(path)
+            return cast(Any, type(picture))(path)
         source, like = _as_picture(picture)
         return like(self.restore(source, steps=steps))
 
@@ -95,19 +95,19 @@ def _as_picture(given):  # type: ignore[no-untyped-def]
     if isinstance(given, Picture):
         return given, lambda p: p
     if isinstance(given, Image.Image):
-        return image.from_pil(given), image.to_pil
+        return from_pil(given), to_pil
     if not isinstance(given, np.ndarray):
         raise ImageError(f"{type(given).__name__} is no picture; give a path, a Pillow image or a numpy array.")
     if np.issubdtype(given.dtype, np.floating):
         return _from_floats(given)
-    source = image.from_samples(given)
+    source = from_samples(given)
     return source, lambda p: p.samples().reshape(given.shape)
 
 
 def _from_floats(given: np.ndarray):  # type: ignore[no-untyped-def]
     if not np.isfinite(given).all() or given.min(initial=0) < 0 or given.max(initial=0) > 1:
         raise ImageError("An array of floats must lie in [0, 1] without NaN; divide by 255 or clip it first.")
-    shaped = image.from_samples(np.zeros(given.shape, np.uint8))  # checks the shape
+    shaped = from_samples(np.zeros(given.shape, np.uint8))  # checks the shape
     channels = 1 if given.ndim == 2 else given.shape[2]
     cube = given.reshape(*given.shape[:2], channels)
     colours = 1 if channels <= 2 else 3
@@ -122,7 +122,7 @@ def _from_floats(given: np.ndarray):  # type: ignore[no-untyped-def]
 
 
 def strip(picture: Picture, strokes_: list[Picture], *, height_px: int = 480) -> Picture:
-    """Return one picture that shows the input and every stroke side by side, labelled, each `height_px` high at most."""
+    """Return one picture of the input and every stroke side by side, labelled, at most `height_px` high."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=20)
@@ -139,4 +139,4 @@ def strip(picture: Picture, strokes_: list[Picture], *, height_px: int = 480) ->
         draw.text((left + 4, 2), label, fill="black", font=font)
         sheet.paste(panel, (left, bar))
         left += max(panel.width, 60) + gap
-    return image.from_pil(sheet)
+    return from_pil(sheet)

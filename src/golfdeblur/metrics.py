@@ -1,7 +1,7 @@
 """PSNR and SSIM by named protocols: one set of outputs scores differently under each, so every figure names its own.
 
-PSNR is 10 log10(1 / MSE) over all pixels and channels of the pair, on [0, 1], after rounding to 8 bits. SSIM (Wang et al., 2004) uses
-K1 = 0.01, K2 = 0.03 and the range 255 in all three protocols; they differ in window, borders and channels.
+PSNR is 10 log10(255^2 / MSE) over all pixels and channels of an 8-bit pair. SSIM (Wang et al., 2004) uses K1 = 0.01,
+K2 = 0.03 and the range 255 in all three protocols; they differ in window, borders and channels.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def _check(x: np.ndarray, reference: np.ndarray) -> None:
 
 
 def gaussian_3d(x: np.ndarray, reference: np.ndarray) -> float:
-    """MATLAB's ssim() of an RGB array, which it takes for a volume: an 11x11x11 Gaussian of sigma 1.5, borders repeated.
+    """MATLAB's ssim() of an RGB array, which it takes for a volume.
 
-    The protocol of MPRNet's and later papers' GoPro tables.
+    An 11x11x11 Gaussian of sigma 1.5, borders repeated: the protocol of MPRNet's and later papers' GoPro tables.
     """
     across = _gaussian_matrix(x.shape[2])
 

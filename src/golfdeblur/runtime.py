@@ -66,7 +66,8 @@ def find_weights(model: str | Path) -> Weights:
     folder = EMBEDDED / model if str(model) in names else Path(model)
     if not folder.is_dir():
         raise WeightsError(
-            f"Model '{model}' is unknown; use {' or '.join(names)}, or the path of a folder that holds F.onnx, G.onnx and config.json."
+            f"Model '{model}' is unknown; use {' or '.join(names)}, "
+            "or the path of a folder that holds F.onnx, G.onnx and config.json."
         )
     try:
         config = json.loads((folder / "config.json").read_text())

@@ -30,9 +30,7 @@ class BlurConfig:
     """Ranges that random degradations are drawn from; every (low, high) is a uniform range."""
 
     frames: tuple[int, ...] = (7, 9, 11, 13)
-    length_px: tuple[float, float] = (3.0, 36.0)
-    length_power: float = 1.2
-    """Path lengths are low + (high - low) * u ** power: above 1, short paths are commoner."""
+    length_px: tuple[float, float] = (2.0, 28.0)
     bend: float = 0.12
     """Largest deviation from a straight path of constant speed, as a share of half the length."""
     spin_degrees: float = 0.3
@@ -41,7 +39,7 @@ class BlurConfig:
     """How far the axis of rotation and zoom may lie from the centre of the crop."""
     open_share: tuple[float, float] = (0.4, 1.0)
     """The part of a frame's time that the shutter is open."""
-    layers: float = 0.3
+    layers: float = 0.25
     """Share of pairs with a moving foreground object."""
     linear_light: float = 0.25
     """Share of pairs averaged in linear light; the others are averaged as sRGB values, as GoPro's `blur`."""
@@ -114,7 +112,7 @@ def random_paths(generator: torch.Generator, batch: int, config: BlurConfig) -> 
         return low + (high - low) * torch.rand(batch, *shape, generator=generator)
 
     low, high = config.length_px
-    length = low + (high - low) * uniform(0, 1) ** config.length_power
+    length = uniform(low, high)
     angle = uniform(0, 2 * math.pi)
     bend_angle = uniform(0, 2 * math.pi)
     bend = length / 2 * uniform(0, config.bend)
@@ -306,7 +304,7 @@ def _soften(x: Tensor, sigma_px: float) -> Tensor:
 
 
 def convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    """Return k * x where the kernel lies wholly inside the image: (B, C, H - kh + 1, W - kw + 1).
+    """Convolve: return k * x where the kernel lies wholly inside the image: (B, C, H - kh + 1, W - kw + 1).
 
     `x` is (B, C, H, W) and `kernel` (kh, kw) for all images or (B, kh, kw), one for each. No border is assumed, so
     the result is what a camera would have seen.
@@ -320,7 +318,7 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def convolve_adjoint(y: Tensor, kernel: Tensor) -> Tensor:
-    """Return K^T y, the exact adjoint of `convolve`: <convolve(x, k), y> = <x, convolve_adjoint(y, k)>.
+    """Apply the exact adjoint K^T of `convolve`: the dot products <Kx, y> and <x, K^T y> are equal.
 
     `y` is (B, C, H, W); the result is larger by the kernel's size less one.
     """

@@ -248,8 +248,9 @@ class MixtureConfig:
     """Share of block pairs whose blurry image is replaced by the sharp one, so that sharp stays sharp."""
     block_pairs: int = 24
     block_px: int = 256
-    steps_per_block: int = 24
-    blocks_kept: int = 4
+    steps_per_block: int = 40
+    blocks_kept: int = 24
+    """Patches are cut from this many blocks at once; a few would make consecutive batches alike."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -261,7 +262,10 @@ class MixtureConfig:
 
 @dataclass(frozen=True)
 class Batch:
-    """Blurry and sharp patches, (B, 3, P, P) float32 in [0, 1], and the names of the files they were cut from."""
+    """Blurry and sharp patches, (B, 3, P, P) float32 in [0, 1], and the names of the files they were cut from.
+
+    Blocks hold the same as uint8, which is what a camera writes and a quarter of the memory.
+    """
 
     blurry: Tensor
     sharp: Tensor
@@ -298,7 +302,9 @@ class Mixture:
             del self._blocks[old]
         generator = _generator(config.seed, 1, step)
         cuts = [_cut_patch(blocks, generator, config.patch_px) for _ in range(config.batch)]
-        batch = Batch(torch.stack([c[0] for c in cuts]), torch.stack([c[1] for c in cuts]), [c[2] for c in cuts])
+        blurry = torch.stack([blurry for blurry, _, _ in cuts]).float() / 255
+        sharp = torch.stack([sharp for _, sharp, _ in cuts]).float() / 255
+        batch = Batch(blurry, sharp, [name for _, _, name in cuts])
         self.seconds_waited += time.perf_counter() - started
         return batch
 
@@ -319,7 +325,8 @@ class Mixture:
             crops += source.crops(generator, count, size_px=config.block_px, device=self.device)
         identical = torch.rand(len(crops), generator=generator) < config.identity
         blurry = torch.stack([s if same else b for (b, s, _), same in zip(crops, identical, strict=True)])
-        return Batch(blurry, torch.stack([s for _, s, _ in crops]), [name for _, _, name in crops])
+        sharp = torch.stack([s for _, s, _ in crops])
+        return Batch((255 * blurry).round().byte(), (255 * sharp).round().byte(), [name for _, _, name in crops])
 
 
 def _generator(*numbers: int) -> torch.Generator:

@@ -9,7 +9,9 @@ identity.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +45,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return shortcut + branch, (B, channels_out, H, W)."""
         return self.shortcut(x) + self.branch(x)
 
 
@@ -84,6 +87,7 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, in the shape of `x`, (B, channels, H, W)."""
         return x + self.second(torch.relu(self.first(x)))
 
 
@@ -111,9 +115,10 @@ class ResidualUNet(nn.Module):
             nn.Sequential(nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)) for a, b in _neighbours(widths)
         )
         self.decoders = nn.ModuleList(_chain(width, n) for width, n in zip(widths[:-1], blocks[:-1], strict=True))
-        self.tail = nn.Sequential(nn.Conv2d(widths[0], 3 * unshuffle**2, 3, padding=1), nn.PixelShuffle(unshuffle))
-        nn.init.zeros_(self.tail[0].weight)
-        nn.init.zeros_(self.tail[0].bias)
+        last = nn.Conv2d(widths[0], 3 * unshuffle**2, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(cast(Tensor, last.bias))
+        self.tail = nn.Sequential(last, nn.PixelShuffle(unshuffle))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the residual of `x`, (B, 3, H, W) in [0, 1], H and W multiples of `multiple_px`."""
@@ -162,7 +167,7 @@ def _chain(channels: int, length: int) -> nn.Sequential:
 
 
 def _neighbours(widths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    return zip(widths[:-1], widths[1:], strict=True)
+    return itertools.pairwise(widths)
 
 
 Network = ResidualCNN | ResidualUNet

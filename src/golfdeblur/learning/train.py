@@ -13,12 +13,13 @@ import difflib
 import json
 import math
 import os
+import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -110,10 +111,8 @@ def read_recipe(path: Path) -> TrainConfig:
     return _from_table(TrainConfig, content, str(path))
 
 
-_Section = TypeVar("_Section", TrainConfig, SourceConfig, data.MixtureConfig, blur.BlurConfig)
-
-
-def _from_table(section: type[_Section], table: dict[str, Any], where: str) -> _Section:
+def _from_table(section: Any, table: dict[str, Any], where: str) -> Any:
+    """Make the dataclass `section` of a TOML table."""
     known = [f.name for f in dataclasses.fields(section)]
     for key in table:
         if key not in known:
@@ -232,7 +231,7 @@ class Run:
     def load_state(self) -> dict | None:
         """Return the newest readable state, or None for a new run."""
         for name in ("last.pt", "previous.pt"):
-            with contextlib.suppress(OSError, RuntimeError, EOFError, ValueError, KeyError):
+            with contextlib.suppress(OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
                 return torch.load(self.folder / name, map_location="cpu", weights_only=True)
         return None
 
@@ -244,13 +243,15 @@ def train(
     *,
     validation: dict[str, Path] | None = None,
     propagator: Path | None = None,
+    initial: Path | None = None,
     max_minutes: float = math.inf,
     report: Callable[[dict], None] = lambda row: None,
 ) -> Path:
     """Run `config` in `folder` to its end, or until `max_minutes`, and return the trained network's file.
 
     `paths` gives each source of the recipe its path, and `validation` names folders of real pairs to judge by;
-    `propagator` is the trained F that stage g starts from. `report` sees every row of log.jsonl. The same call again
+    `propagator` is the trained F that stage g starts from; `initial` gives the first weights of the network itself,
+    to go on from another run or to fine-tune. `report` sees every row of log.jsonl. The same call again
     resumes.
     """
     if config.stage == "g" and propagator is None:
@@ -263,8 +264,8 @@ def train(
     sets |= {name: data.load_pairs(path) for name, path in (validation or {}).items()}
     judge = Validation(sets, device)
 
-    frozen, model, history = _models(config, propagator)
-    model.to(device, memory_format=torch.channels_last)
+    frozen, model, history = _models(config, propagator, initial)
+    cast(Any, model).to(device, memory_format=torch.channels_last)
     averaged = copy.deepcopy(model).requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), config.lr, config.betas, weight_decay=config.weight_decay)
     run = Run(folder)
@@ -353,21 +354,31 @@ def train(
         "hardware": f"{torch.get_num_threads()} CPU cores" if device.type == "cpu" else torch.cuda.get_device_name(),
     }
     path = folder / ("F.safetensors" if config.stage == "f" else "G.safetensors")
-    checkpoint.save_network(path, averaged.residual, history)
+    checkpoint.save_network(path, cast(networks.Network, averaged.residual), history)
     return path
 
 
-def _models(config: TrainConfig, propagator: Path | None) -> tuple[golf.Propagator | None, nn.Module, dict]:
+def _models(
+    config: TrainConfig, propagator: Path | None, initial: Path | None
+) -> tuple[golf.Propagator | None, nn.Module, dict]:
     """Return the frozen propagator of stage g, the module to train, and what its history starts with."""
     preset = networks.PRESETS[config.model]
+    spec = preset.f if config.stage == "f" else preset.g
+    network = networks.build(spec)
+    history: dict[str, Any] = {}
+    if initial is not None:
+        network, before = checkpoint.load_network(initial)
+        if network.spec != spec:
+            raise ConfigError(f"{initial} is another network ({network.spec}) than the recipe's ({spec}).")
+        history = {"initial": {"sha256": checkpoint.network_hash(network), "history": before}}
     if config.stage == "f":
-        return None, golf.Propagator(networks.build(preset.f)), {}
+        return None, golf.Propagator(network), history
     assert propagator is not None
     trained, _ = checkpoint.load_network(propagator)
     frozen = golf.Propagator(trained).requires_grad_(False).eval()
-    history = {"propagator_sha256": checkpoint.network_hash(trained)}
-    frozen.to("cuda" if torch.cuda.is_available() else "cpu", memory_format=torch.channels_last)
-    return frozen, golf.Corrector(networks.build(preset.g)), history
+    history["propagator_sha256"] = checkpoint.network_hash(trained)
+    cast(Any, frozen).to("cuda" if torch.cuda.is_available() else "cpu", memory_format=torch.channels_last)
+    return frozen, golf.Corrector(network), history
 
 
 def _identity(config: TrainConfig) -> str:

@@ -1,0 +1,178 @@
+"""The picture in memory: pixels in [0, 1], and what must survive: alpha, bit depth, EXIF, ICC profile, JPEG quality."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
+
+from golfdeblur.errors import ImageError
+
+ORIENTATION_TAG = 0x0112
+
+DESCRIPTIVE_TAGS = {269, 270, 271, 272, ORIENTATION_TAG, 285, 305, 306, 315, 316, 33432, 34665, 34853}
+"""What is kept of a TIFF's tags: names, dates, EXIF and GPS. The others describe how its pixels are stored."""
+
+Layout = Literal["L", "RGB"]
+
+
+@dataclass(frozen=True)
+class Keepsakes:
+    """What a file says beside its pixels, to be written back."""
+
+    format: str | None = None
+    exif: bytes | None = None
+    icc_profile: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    quantisation: dict[int, list[int]] | None = None
+    """The JPEG quantisation tables of the input."""
+    subsampling: int | str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright image: `pixels` (H, W, 3) float32 in [0, 1], and how it was stored."""
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    """(H, W) uint8 or uint16, never touched."""
+    bits: int = 8
+    layout: Layout = "RGB"
+    keep: Keepsakes = field(default_factory=Keepsakes)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    def with_pixels(self, pixels: np.ndarray) -> Picture:
+        """Return the same picture with other pixels, (H, W, 3) in [0, 1]."""
+        return replace(self, pixels=pixels)
+
+    def samples(self) -> np.ndarray:
+        """Return what is stored in a file: (H, W) or (H, W, C) uint8 or uint16, alpha last."""
+        dtype, top = (np.uint16, 65535) if self.bits == 16 else (np.uint8, 255)
+        colour = self.pixels.mean(axis=2, keepdims=True) if self.layout == "L" else self.pixels
+        stored = np.clip(colour, 0, 1)
+        stored = np.rint(stored * np.float32(top)).astype(dtype)
+        if self.alpha is not None:
+            stored = np.concatenate([stored, self.alpha[:, :, None].astype(dtype)], axis=2)
+        return stored[:, :, 0] if stored.shape[2] == 1 else stored
+
+
+def from_samples(samples: np.ndarray, keep: Keepsakes | None = None) -> Picture:
+    """Make a picture of (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4) uint8 or uint16; 2 and 4 end in alpha.
+
+    Raises ImageError for any other shape or type.
+    """
+    if samples.ndim == 2:
+        samples = samples[:, :, None]
+    if samples.ndim != 3 or samples.shape[2] not in (1, 2, 3, 4) or 0 in samples.shape:
+        raise ImageError(
+            f"An array of shape {samples.shape} is no image; give (H, W) or (H, W, C) with 1, 2, 3 or 4 channels."
+        )
+    if samples.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"An array of {samples.dtype} is no image; give uint8 or uint16, or floats in [0, 1].")
+    bits = 16 if samples.dtype == np.uint16 else 8
+    channels = samples.shape[2]
+    alpha = samples[:, :, -1].copy() if channels in (2, 4) else None
+    colour = samples[:, :, : 1 if channels <= 2 else 3]
+    layout: Layout = "L" if channels <= 2 else "RGB"
+    pixels = colour.astype(np.float32) / np.float32(2**bits - 1)
+    if layout == "L":
+        pixels = np.repeat(pixels, 3, axis=2)
+    return Picture(np.ascontiguousarray(pixels), alpha, bits, layout, keep or Keepsakes())
+
+
+def from_pil(picture: Image.Image) -> Picture:
+    """Make a picture of a Pillow image of any mode but 32-bit integer and float, turned upright.
+
+    Raises ImageError for those two.
+    """
+    picture = upright(picture)
+    keep = keepsakes(picture)
+    if picture.mode in ("I", "F") or (picture.mode.startswith("I;16") is False and picture.mode in ("LAB", "HSV")):
+        if picture.mode in ("LAB", "HSV"):
+            return from_samples(np.asarray(picture.convert("RGB")), keep)
+        raise ImageError(f"Pictures of mode '{picture.mode}' have no fixed range; convert to 8 or 16 bits per channel.")
+    if picture.mode.startswith("I;16"):
+        return from_samples(np.asarray(picture).astype(np.uint16), keep)
+    if picture.mode == "CMYK":
+        picture, keep = _cmyk_to_rgb(picture), replace(keep, icc_profile=None)
+    transparent = "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info
+    grey = picture.mode in ("1", "L", "LA", "La")
+    mode = {(True, True): "LA", (True, False): "L", (False, True): "RGBA", (False, False): "RGB"}[grey, transparent]
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    return from_samples(np.asarray(picture.convert(mode)), keep)
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """Return a Pillow image of mode L, LA, RGB, RGBA or I;16. Colour of 16 bits comes back in 8, Pillow has no more."""
+    if picture.bits == 16 and (picture.layout == "RGB" or picture.alpha is not None):
+        alpha = None if picture.alpha is None else (picture.alpha >> 8).astype(np.uint8)
+        picture = replace(picture, bits=8, alpha=alpha)
+    out = Image.fromarray(picture.samples())
+    if picture.keep.icc_profile:
+        out.info["icc_profile"] = picture.keep.icc_profile
+    if picture.keep.exif:
+        out.info["exif"] = picture.keep.exif
+    return out
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Return the image turned as its EXIF orientation says, with the tag reset and everything else kept."""
+    # exif_transpose copies, and resets the tag; an image that is upright already is left as it is.
+    if picture.getexif().get(ORIENTATION_TAG, 1) == 1:
+        return picture
+    info, kind = picture.info, picture.format
+    quantisation, sampling = getattr(picture, "quantization", None), _subsampling(picture)
+    turned = ImageOps.exif_transpose(picture)
+    turned.info = {**info, **turned.info}
+    turned.format = kind
+    turned.golf_jpeg = (quantisation, sampling)  # type: ignore[attr-defined]
+    return turned
+
+
+def _subsampling(picture: Image.Image) -> int | None:
+    if picture.format not in ("JPEG", "MPO"):
+        return None
+    sampling = JpegImagePlugin.get_sampling(picture)
+    return sampling if sampling >= 0 else None
+
+
+def keepsakes(picture: Image.Image) -> Keepsakes:
+    """Collect what an opened image says beside its pixels, with the orientation reset."""
+    exif = picture.getexif()
+    if ORIENTATION_TAG in exif:
+        exif[ORIENTATION_TAG] = 1
+    if picture.format == "TIFF":
+        for tag in [t for t in exif if t not in DESCRIPTIVE_TAGS]:
+            del exif[tag]
+    quantisation, sampling = getattr(picture, "golf_jpeg", (getattr(picture, "quantization", None), None))
+    if sampling is None:
+        sampling = _subsampling(picture)
+    dpi = picture.info.get("dpi")
+    return Keepsakes(
+        format="JPEG" if picture.format == "MPO" else picture.format,
+        exif=exif.tobytes() if len(exif) else None,
+        icc_profile=picture.info.get("icc_profile"),
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+        quantisation=dict(quantisation) if quantisation else None,
+        subsampling=sampling,
+    )
+
+
+def _cmyk_to_rgb(picture: Image.Image) -> Image.Image:
+    profile = picture.info.get("icc_profile")
+    if profile:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+    return picture.convert("RGB")

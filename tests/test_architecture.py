@@ -1,0 +1,64 @@
+"""Imports go one way, and only the command prints or exits (docs/decisions.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import golfdeblur
+
+ROOT = Path(golfdeblur.__file__).parent
+LAYERS = {
+    "errors": 0,
+    "picture": 1, "metrics": 1, "tiles": 1,
+    "image16": 2, "runtime": 2,
+    "image": 3, "strokes": 3,
+    "deblur": 4, "evaluate": 4, "learning": 4,
+    "cli": 5,
+}  # fmt: skip
+LEARNING_MAY_USE = {"errors", "picture", "image", "metrics", "tiles", "runtime", "learning"}
+FILES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py")
+
+
+def layer_name(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "golfdeblur":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found - {"__version__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = layer_name(path)
+    for other in imported(path) - {own}:
+        assert LAYERS[other] < LAYERS[own] or (own == "cli"), f"{own} imports {other}"
+        if own == "learning":
+            assert other in LEARNING_MAY_USE, f"learning imports {other}"
+        if other == "learning":
+            assert own == "cli"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name != "cli.py"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_the_command_prints_or_exits(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            assert name not in {"print", "exit", "sys.exit", "input"}, f"{path}:{node.lineno} calls {name}"
+
+
+def test_no_torchvision_and_no_f_from_torch() -> None:
+    for path in FILES:
+        text = path.read_text()
+        assert "torchvision" not in text.replace("a torchvision", "")
+        assert "functional as F" not in text
+
+
+def test_files_are_short() -> None:
+    for path in FILES:
+        assert len(path.read_text().splitlines()) <= 410, path

@@ -1,0 +1,191 @@
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from golfdeblur import __version__
+
+from .test_image import bad_files
+
+
+def golf(*arguments: object, cwd: Path | None = None, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "golfdeblur.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=False, **options)
+
+
+def fails(result: subprocess.CompletedProcess, *words: str) -> None:
+    """One sentence on stderr that says these words, no traceback, a non-zero code."""
+    assert result.returncode not in (0, None)
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("golf: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_deblur_writes_beside_the_input(jpeg: Path, tiny_model: Path) -> None:
+    result = golf("deblur", jpeg, "--model", tiny_model)
+    assert result.returncode == 0, result.stderr
+    out = jpeg.with_name("photo-deblurred.jpg")
+    assert Image.open(out).size == Image.open(jpeg).size
+    assert str(out) in result.stdout
+    assert "mean change" in result.stdout
+    fails(golf("deblur", jpeg, "--model", tiny_model), "exists already", "--force")
+    assert golf("deblur", jpeg, "--model", tiny_model, "--force", "--quiet").stdout == ""
+
+
+def test_strokes_writes_every_iterate_and_a_strip(jpeg: Path, tiny_model: Path) -> None:
+    out = jpeg.with_name("sharp.png")
+    result = golf("deblur", jpeg, "-o", out, "-m", tiny_model, "--steps", 2, "--strokes", "--json")
+    report = json.loads(result.stdout)
+    assert report["corrections"] == 2
+    assert len(report["changes_grey_levels"]) == 3
+    names = {p.name for p in jpeg.parent.iterdir()}
+    assert names == {"photo.jpg", "sharp.png", "sharp-x0.png", "sharp-x1.png", "sharp-x2.png", "sharp-strokes.png"}
+    assert np.array_equal(Image.open(jpeg.with_name("sharp-x2.png")), Image.open(out))
+    width, height = Image.open(jpeg).size
+    strip = Image.open(jpeg.with_name("sharp-strokes.png"))
+    assert strip.width >= 4 * width
+    assert strip.height > height
+
+
+def test_many_inputs_one_bad(jpeg: Path, tiny_model: Path, photo: np.ndarray) -> None:
+    bad, _ = bad_files(jpeg.parent, photo)["truncated"]
+    folder = jpeg.parent / "out"
+    result = golf("deblur", bad, jpeg, "--out-dir", folder, "-m", tiny_model)
+    assert result.returncode == 1
+    assert "short.jpg" in result.stderr
+    assert "1 of 2" in result.stderr
+    assert [p.name for p in folder.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "text", "truncated", "empty", "bomb"])
+def test_bad_input(tmp_path: Path, photo: np.ndarray, tiny_model: Path, kind: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path, _ = bad_files(folder, photo)[kind]
+    before = sorted(folder.iterdir())
+    fails(golf("deblur", path, "-o", tmp_path / "out.png", "-m", tiny_model), str(path))
+    assert not (tmp_path / "out.png").exists()
+    assert sorted(folder.iterdir()) == before
+
+
+def test_outputs_that_cannot_be(jpeg: Path, tiny_model: Path) -> None:
+    fails(golf("deblur", jpeg, "-o", jpeg.parent / "no" / "x.png", "-m", tiny_model), "does not exist")
+    fails(golf("deblur", jpeg, "-o", jpeg.parent / "x.doc", "-m", tiny_model), ".doc")
+    fails(golf("deblur", jpeg, "-o", jpeg, "--force", "-m", tiny_model), "own result")
+    fails(golf("deblur", jpeg, jpeg, "-o", "a.png", "-m", tiny_model), "--out-dir")
+    fails(golf("deblur", jpeg, "-o", "/proc/out.png", "-m", tiny_model), "/proc/out.png")
+    assert [p.name for p in jpeg.parent.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a small file system's stand-in")
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, tiny_model: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+
+    def little_room() -> None:  # a write beyond 50 kB fails, as on a full disk
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    result = golf("deblur", tmp_path / "noise.png", "-m", tiny_model, preexec_fn=little_room)
+    fails(result, "cannot be written")
+    assert [p.name for p in tmp_path.iterdir()] == ["noise.png"]
+
+
+def test_unknown_and_damaged_models(jpeg: Path, tiny_model: Path, tmp_path: Path) -> None:
+    fails(golf("deblur", jpeg, "--model", "huge"), "huge", "fast")
+    fails(golf("deblur", jpeg, "--model", jpeg.parent), "config.json")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in tiny_model.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    (broken / "F.onnx").write_bytes(b"\0" * 1000)
+    fails(golf("deblur", jpeg, "--model", broken), "F.onnx", "sha256")
+
+
+def test_impossible_steps(jpeg: Path, tiny_model: Path) -> None:
+    fails(golf("deblur", jpeg, "-m", tiny_model, "--steps", -1), "-1", "0 to 100")
+
+
+def test_a_wrong_option_is_one_message_without_a_traceback() -> None:
+    result = golf("deblur", "--frobnicate")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "frobnicate" in result.stderr
+
+
+def test_an_interrupt_says_so(jpeg: Path) -> None:
+    stop = "def stop(*a): raise KeyboardInterrupt"
+    code = f"import golfdeblur.cli as c, golfdeblur.deblur as d\n{stop}\nd.load = stop\nc.main()"
+    command = [sys.executable, "-c", code, "deblur", str(jpeg)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode not in (0, None)
+    assert "Traceback" not in result.stderr
+
+
+def test_info_shows_every_embedded_model() -> None:
+    text = golf("info").stdout
+    assert "fast (default)" in text
+    assert "sha256" in text
+    assert "Trained on" in text
+    (config,) = [c for c in json.loads(golf("info", "--json").stdout) if c["name"] == "fast"]
+    assert config["networks"]["F"]["sha256"] in text
+    assert config["scores"]
+
+
+def pairs_folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    for part, pixels in (("sharp", photo), ("blur", (photo.astype(int) // 2 + 60).astype(np.uint8))):
+        (tmp_path / "pairs" / part).mkdir(parents=True)
+        for name in ("b.png", "a.png"):
+            Image.fromarray(pixels).save(tmp_path / "pairs" / part / name)
+    return tmp_path / "pairs"
+
+
+def test_evaluate_writes_the_documented_json(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
+    folder, file = pairs_folder(tmp_path, photo), tmp_path / "scores.json"
+    result = golf("evaluate", folder, "--model", tiny_model, "--steps", 1, "--json", file)
+    assert result.returncode == 0, result.stderr
+    scores = json.loads(file.read_text())
+    assert {"model", "steps", "images", "mean", "input_mean"} <= scores.keys()
+    assert [i["name"] for i in scores["images"]] == ["a.png", "b.png"]
+    assert set(scores["mean"]["ssim"]) == {"gaussian-3d", "gaussian-2d", "uniform-7"}
+    assert scores["mean"]["psnr"] == pytest.approx(scores["images"][0]["psnr"])
+    assert scores["input_mean"]["psnr"] == scores["images"][0]["input"]["psnr"]
+    assert len(result.stdout.splitlines()) == 3
+    fails(golf("evaluate", folder, "--model", tiny_model, "--json", file), "--force")
+
+
+def test_evaluate_names_what_is_wrong(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
+    fails(golf("evaluate", tmp_path, "-m", tiny_model), "blur/")
+    folder = pairs_folder(tmp_path, photo)
+    (folder / "blur" / "a.png").rename(folder / "blur" / "c.png")
+    fails(golf("evaluate", folder, "-m", tiny_model), "a.png", "c.png")
+    (folder / "blur" / "c.png").rename(folder / "blur" / "a.png")
+    Image.fromarray(photo[:50]).save(folder / "sharp" / "a.png")
+    fails(golf("evaluate", folder, "-m", tiny_model), "a.png", "131x90", "131x50")
+
+
+def test_version_and_help() -> None:
+    assert __version__ in golf("--version").stdout
+    for command in ("deblur", "info", "evaluate", "train", "export"):
+        assert command in golf("--help").stdout
+        assert golf(command, "--help").returncode == 0
+
+
+def test_a_closed_pipe_is_no_error(jpeg: Path, tiny_model: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "golfdeblur.cli", "deblur", str(jpeg), "-m", str(tiny_model)]
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,148 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from golfdeblur.errors import DataError, ImageError
+from golfdeblur.learning import blur, data
+from golfdeblur.learning.data import Mixture, MixtureConfig, PairSource, Photo, PhotoSource, VideoSource
+
+CPU = torch.device("cpu")
+SMALL = MixtureConfig(batch=4, patch_px=32, block_px=48, block_pairs=6, steps_per_block=3, blocks_kept=2)
+BLUR = blur.BlurConfig(length_px=(2, 8), centre_px=50)
+
+
+def noise(seed: int, side: int = 160) -> torch.Tensor:
+    return torch.randint(0, 256, (3, side, side), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+def sources() -> list[tuple[data.Source, float]]:
+    photos = PhotoSource([Photo.of("photo", noise(0)), Photo.of("other", noise(1))], BLUR)
+    pairs = PairSource([(noise(2), noise(3), "pair")])
+    video = VideoSource(torch.stack([noise(i, 64) for i in range(15)]), "clip", BLUR)
+    return [(photos, 0.6), (pairs, 0.2), (video, 0.2)]
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    forwards, other = Mixture(sources(), SMALL, CPU), Mixture(sources(), SMALL, CPU)
+    wanted = [forwards.batch(step) for step in range(10)]
+    for step in (7, 2, 9):
+        again = other.batch(step)
+        assert torch.equal(again.blurry, wanted[step].blurry)
+        assert torch.equal(again.sharp, wanted[step].sharp)
+        assert again.names == wanted[step].names
+    reseeded = Mixture(sources(), dataclasses.replace(SMALL, seed=1), CPU).batch(7)
+    assert not torch.equal(reseeded.sharp, wanted[7].sharp)
+
+
+def test_batches_have_the_shape_and_range_of_images() -> None:
+    mixture = Mixture(sources(), SMALL, CPU)
+    batch = next(mixture.batches(5))
+    assert batch.blurry.shape == batch.sharp.shape == (4, 3, 32, 32)
+    assert batch.blurry.dtype == torch.float32
+    assert 0 <= float(batch.blurry.min()) <= float(batch.blurry.max()) <= 1
+    assert mixture.seconds_waited > 0
+    names = {name.split("#")[0] for number in range(6) for name in mixture.block(number).names}
+    assert names == {"photo", "other", "pair", "clip"}
+
+
+def test_identity_pairs_are_identical() -> None:
+    block = Mixture(sources(), dataclasses.replace(SMALL, identity=1.0), CPU).block(0)
+    assert torch.equal(block.blurry, block.sharp)
+
+
+def test_a_patch_keeps_blurry_and_sharp_together() -> None:
+    same = noise(0)
+    pairs = PairSource([(same, same, "same")])
+    batch = Mixture([(pairs, 1.0)], SMALL, CPU).batch(4)
+    assert torch.equal(batch.blurry, batch.sharp)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_clip_is_averaged_in_the_light_asked_for(linear: bool) -> None:
+    clip = torch.stack([torch.full((3, 4, 4), v) for v in (0.0, 0.5, 1.0)])
+    blurry, sharp = data.average_clip(clip, linear=linear)
+    expected = ((0.5**2.2 + 1) / 3) ** (1 / 2.2) if linear else 0.5
+    assert float(blurry.mean()) == pytest.approx(expected)
+    assert float(sharp.mean()) == 0.5
+
+
+def write(path: Path, side: int = 64) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((side, side, 3), 90, np.uint8)).save(path)
+    return path
+
+
+def test_pairs_are_found_at_any_depth(tmp_path: Path) -> None:
+    for scene in ("a", "b/c"):
+        for part in ("blur", "blur_gamma", "sharp"):
+            write(tmp_path / scene / part / "1.png")
+    assert len(data.find_pairs(tmp_path)) == 2
+    assert data.find_pairs(tmp_path, blurry="blur_gamma")[0][0].parent.name == "blur_gamma"
+    assert len(data.load_pairs(tmp_path)) == 2
+
+
+def test_bad_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no pairs"):
+        data.load_pairs(tmp_path)
+    with pytest.raises(DataError, match="holds no photographs"):
+        data.load_photos(tmp_path)
+    with pytest.raises(ImageError, match="not a folder"):
+        data.load_photos(tmp_path / "none")
+    write(tmp_path / "blur" / "1.png")
+    (tmp_path / "sharp").mkdir()
+    with pytest.raises(DataError, match=r"1\.png"):
+        data.load_pairs(tmp_path)
+    write(tmp_path / "sharp" / "1.png", side=32)
+    with pytest.raises(DataError, match="differ in size"):
+        data.load_pairs(tmp_path)
+    write(tmp_path / "sharp" / "1.png")
+    with pytest.raises(DataError, match="Smaller than 100"):
+        data.load_pairs(tmp_path, smallest_px=100)
+    for name in ("1.png", "2.png"):
+        for part in ("blur", "sharp"):
+            (tmp_path / part / name).write_text("no image")
+    with pytest.raises(DataError) as caught:
+        data.load_pairs(tmp_path)
+    assert str(caught.value).count("is not an image") >= 2  # all of them, not the first
+
+
+def test_held_out_photos_are_never_trained_on(tmp_path: Path) -> None:
+    for i in range(30):
+        write(tmp_path / f"{i:02}.png")
+    kept = {p.name for p in data.load_photos(tmp_path)}
+    held = {p.name for p in data.load_photos(tmp_path, held_out=True)}
+    assert held == {"00.png", "13.png", "26.png"}
+    assert len(kept) == 27
+    assert not kept & held
+
+
+def test_a_video_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_text("no video")
+    with pytest.raises(DataError, match="cannot be read as a video"):
+        data.load_video(tmp_path / "clip.mp4")
+
+
+def test_a_patch_larger_than_its_block_is_refused() -> None:
+    with pytest.raises(DataError, match="larger than block_px"):
+        MixtureConfig(patch_px=300, block_px=256)
+
+
+def test_statistics_of_a_known_pair() -> None:
+    ramp = torch.arange(64).float()[None, None, None].expand(2, 3, 64, 64) / 255
+    found = data.statistics(ramp + 0.1, ramp)
+    assert found["psnr_db"] == pytest.approx(20, abs=1e-3)
+    assert found["gradient"] == pytest.approx(0.5, abs=1e-4)
+    assert found["laplacian"] == pytest.approx(0, abs=1e-4)
+    assert found["gradient_ratio"] == pytest.approx(1, abs=1e-4)
+
+
+def test_crops_prefer_texture_in_focus() -> None:
+    flat = Photo.of("flat", torch.full((3, 160, 160), 100, dtype=torch.uint8))
+    source = PhotoSource([flat, Photo.of("crisp", noise(0))], BLUR)
+    generator = torch.Generator().manual_seed(0)
+    names = [name for _, _, name in source.crops(generator, 60, size_px=48, device=CPU)]
+    assert names.count("crisp") > 50

@@ -1,0 +1,192 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import golfdeblur
+from golfdeblur import deblur, runtime
+from golfdeblur.errors import ConfigError, ImageError, WeightsError
+from golfdeblur.strokes import strokes
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> deblur.Model:
+    return deblur.load(tiny_model)
+
+
+# strokes
+
+
+def test_f_runs_once_then_g_and_each_only_when_asked() -> None:
+    calls: list[str] = []
+    y = np.zeros((1, 3, 4, 4), np.float32)
+    made = strokes(lambda x: calls.append("f") or x + 0.5, lambda x: calls.append("g") or x * 0.5, y, steps=2)
+    assert calls == []
+    assert [s.index for s in made] == [0, 1, 2]
+    assert calls == ["f", "g", "g"]
+
+
+def test_strokes_stop_when_little_changes_and_say_so() -> None:
+    y = np.zeros((1, 3, 4, 4), np.float32)
+    made = list(strokes(lambda x: x + 0.5, lambda x: x + (1 - x) * 0.9, y, steps=50, stop_below=0.01))
+    assert [s.settled for s in made] == [False] * 2 + [True] if len(made) == 3 else made[-1].settled
+    assert made[-1].change < 0.01 <= made[-2].change
+    assert made[1].change == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("steps", [-1, 101])
+def test_impossible_steps(steps: int) -> None:
+    with pytest.raises(ConfigError, match="allowed"):
+        list(strokes(np.copy, np.copy, np.zeros((1, 3, 2, 2), np.float32), steps=steps))
+
+
+# the same kind and size out
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 50), (50, 1), (7, 9), (64, 64), (65, 127), (33, 40, 1), (33, 40, 2), (33, 40, 3), (33, 40, 4)]
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_an_array_comes_back_in_its_shape_and_type(model: deblur.Model, shape: tuple[int, ...], dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    given = (
+        rng.random(shape).astype(dtype)
+        if np.issubdtype(dtype, np.floating)
+        else rng.integers(0, np.iinfo(dtype).max, shape, dtype)
+    )
+    before = given.copy()
+    out = model.deblur(given)
+    assert (out.shape, out.dtype) == (given.shape, given.dtype)
+    assert np.array_equal(given, before)
+    if given.ndim == 3 and given.shape[2] in (2, 4):
+        assert np.array_equal(out[:, :, -1], given[:, :, -1])
+    if given.size > 100:
+        assert not np.array_equal(out, given)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+def test_a_pillow_image_comes_back_in_its_mode(model: deblur.Model, photo: np.ndarray, mode: str) -> None:
+    given = (
+        Image.fromarray(photo[:, :, 0].astype(np.uint16) * 257)
+        if mode == "I;16"
+        else Image.fromarray(photo).convert(mode)
+    )
+    out = model.deblur(given)
+    assert (out.mode, out.size) == (given.mode, given.size)
+
+
+def test_a_path_gives_a_path_beside_it(model: deblur.Model, jpeg: Path) -> None:
+    out = model.deblur(jpeg)
+    assert out == jpeg.with_name("photo-deblurred.jpg")
+    assert Image.open(out).size == Image.open(jpeg).size
+    assert isinstance(model.deblur(str(jpeg.rename(jpeg.with_name("b.jpg")))), str)
+    with pytest.raises(ImageError, match="exists already"):
+        model.deblur(jpeg.with_name("b.jpg"))
+
+
+def test_strokes_are_a_generator_of_the_same_kind(model: deblur.Model, photo: np.ndarray) -> None:
+    made = model.strokes(photo, steps=2)
+    assert next(made).shape == photo.shape
+    last = list(made)[-1]
+    assert np.array_equal(last, model.deblur(photo, steps=2))
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.full((4, 4, 3), 2.0), np.full((4, 4, 3), np.nan), np.zeros((4, 4), bool), 5, None]
+)
+def test_what_is_no_picture(model: deblur.Model, wrong: object) -> None:
+    with pytest.raises(ImageError):
+        model.deblur(wrong)
+
+
+def test_grey_stays_grey(model: deblur.Model, photo: np.ndarray) -> None:
+    grey = photo[:, :, 0]
+    colour = np.repeat(grey[:, :, None], 3, axis=2)
+    expected = model.deblur(colour).astype(float).mean(2)
+    assert np.abs(model.deblur(grey) - expected).max() <= 1
+
+
+# weights
+
+
+def test_tiles_of_a_large_picture_equal_the_full_frame(model: deblur.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).random((1, 3, 150, 201), np.float32)
+    whole = model.f(x)
+    monkeypatch.setattr(runtime, "TILE_PX", 32)
+    assert np.abs(model.f(x) - whole).max() <= 1e-6
+
+
+def copy_model(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+def test_damaged_weights_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    folder = copy_model(tiny_model, tmp_path)
+    content = bytearray((folder / "G.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "G.onnx").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"G.onnx is damaged"):
+        golfdeblur.load(folder)
+
+
+@pytest.mark.parametrize("ruin", ["no config", "not json", "no networks", "other format", "no file"])
+def test_unusable_model_folders(tiny_model: Path, tmp_path: Path, ruin: str) -> None:
+    folder = copy_model(tiny_model, tmp_path)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    if ruin == "no config":
+        path.unlink()
+    elif ruin == "not json":
+        path.write_text("{")
+    elif ruin == "no networks":
+        path.write_text(json.dumps({"format": 1}))
+    elif ruin == "other format":
+        path.write_text(json.dumps({**config, "format": 99}))
+    else:
+        (folder / "F.onnx").unlink()
+    with pytest.raises(WeightsError) as caught:
+        golfdeblur.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_model_names_the_known() -> None:
+    with pytest.raises(WeightsError, match="fast"):
+        golfdeblur.load("huge")
+
+
+# the embedded model
+
+
+def test_the_embedded_weights_match_their_networks() -> None:
+    config = runtime.find_weights("fast").config
+    from golfdeblur.learning import checkpoint, networks
+
+    total = 0
+    for letter in ("F", "G"):
+        network, _ = checkpoint.load_network(runtime.EMBEDDED / "fast" / f"{letter}.safetensors")
+        assert network.spec == getattr(networks.PRESETS["fast"], letter.lower())
+        assert config["networks"][letter]["parameters"] == networks.count_parameters(network)
+        assert config["networks"][letter]["receptive_field_px"] == network.receptive_field_px
+        total += networks.count_parameters(network)
+    assert total <= 600_000
+
+
+def test_the_embedded_model_runs_tiles_like_the_full_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = golfdeblur.load()
+    x = np.random.default_rng(0).random((1, 3, 264, 400), np.float32)
+    for runner in (model.f, model.g):
+        whole = runner(x)
+        monkeypatch.setattr(runtime, "TILE_PX", 64)
+        assert np.abs(runner(x) - whole).max() <= 1e-6
+        monkeypatch.undo()
+
+
+def test_importing_is_quick_and_brings_no_torch() -> None:
+    code = "import sys, golfdeblur; print(*[m for m in ('torch', 'onnxruntime', 'rich', 'typer') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == []

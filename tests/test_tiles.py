@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from golfdeblur.errors import ConfigError
+from golfdeblur.tiles import run_tiled, spans
+
+
+def neighbours(x: np.ndarray) -> np.ndarray:
+    """A network that sees 8 px in each direction: sums of shifted images, with zeros outside."""
+    padded = np.pad(x, ((0, 0), (0, 0), (8, 8), (8, 8)))
+    height, width = x.shape[2:]
+    return sum(
+        padded[:, :, dy : dy + height, dx : dx + width] * (dx + 2 * dy) for dy in (0, 8, 16) for dx in (0, 3, 16)
+    )
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (72, 200), (8, 120), (136, 16)])
+@pytest.mark.parametrize("core", [16, 32, 128])
+def test_tiles_equal_the_full_frame(shape: tuple[int, int], core: int) -> None:
+    x = np.random.default_rng(0).random((2, 3, *shape))
+    assert np.array_equal(run_tiled(neighbours, x, core=core, overlap=8, multiple=8), neighbours(x))
+
+
+def test_too_small_an_overlap_shows() -> None:
+    x = np.random.default_rng(0).random((1, 3, 64, 64))
+    assert not np.array_equal(run_tiled(neighbours, x, core=16, overlap=0, multiple=8), neighbours(x))
+
+
+def test_spans_cover_everything_once() -> None:
+    kept = [i for span in spans(104, 32, overlap=16, multiple=8) for i in range(*span.keep)]
+    assert kept == list(range(104))
+
+
+@pytest.mark.parametrize("wrong", [{"core": 20}, {"core": 0}, {"overlap": 3}])
+def test_tiles_that_miss_the_cells_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError):
+        list(spans(64, **{"core": 16, "overlap": 8, "multiple": 8, **wrong}))
