@@ -36,3 +36,15 @@ test-slow: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+
+# Measure the embedded model and renew every generated table. DATA holds pair folders (blur/ and sharp/).
+DATA ?= ../shared/data
+SETS := gopro_test reds_val gopro_avg_train
+.PHONY: results
+results: $(VENV)/.core
+	@mkdir -p docs/results
+	for set in $(SETS); do for steps in 0 3; do \
+	  $(BIN)/golf evaluate $(DATA)/$$set --steps $$steps --json docs/results/$$set-fast-$$steps.json --force; \
+	done; done
+	$(BIN)/golf table docs/results/gopro_test-fast-*.json docs/results/reds_val-fast-*.json docs/results/gopro_avg_train-fast-*.json --into MODEL_CARD.md
+	$(BIN)/golf table docs/results/gopro_test-fast-*.json docs/results/reds_val-fast-3.json --into README.md

@@ -165,6 +165,21 @@ def test_evaluate_writes_the_documented_json(tmp_path: Path, photo: np.ndarray, 
     fails(golf("evaluate", folder, "--model", tiny_model, "--json", file), "--force")
 
 
+def test_table_goes_into_a_document(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
+    file, document = tmp_path / "scores.json", tmp_path / "README.md"
+    golf("evaluate", pairs_folder(tmp_path, photo), "--model", tiny_model, "--json", file)
+    document.write_text("Above\n<!-- golf table: begin -->\nold\n<!-- golf table: end -->\nBelow\n")
+    assert golf("table", file, "--into", document).returncode == 0
+    text = document.read_text()
+    assert "old" not in text
+    assert text.startswith("Above")
+    assert text.endswith("Below\n")
+    psnr = json.loads(file.read_text())["mean"]["psnr"]
+    assert f"| pairs | 2 | model | 3 | **{psnr:.2f}**" in text
+    fails(golf("table", document), "golf evaluate --json")
+    fails(golf("table", file, "--into", file), "lacks the lines")
+
+
 def test_evaluate_names_what_is_wrong(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
     fails(golf("evaluate", tmp_path, "-m", tiny_model), "blur/")
     folder = pairs_folder(tmp_path, photo)
@@ -177,7 +192,7 @@ def test_evaluate_names_what_is_wrong(tmp_path: Path, photo: np.ndarray, tiny_mo
 
 def test_version_and_help() -> None:
     assert __version__ in golf("--version").stdout
-    for command in ("deblur", "info", "evaluate", "train", "export"):
+    for command in ("deblur", "info", "evaluate", "table", "train", "export"):
         assert command in golf("--help").stdout
         assert golf(command, "--help").returncode == 0
 

@@ -233,7 +233,7 @@ def evaluate(
         rows.append(row)
         if not quiet and not sys.stdout.isatty():
             print(_score_line(row.name, row.output, row.blurry), flush=True)
-    result = evaluation.as_json(rows, model=loaded.weights.name, steps=steps)
+    result = evaluation.as_json(rows, model=loaded.weights.name, steps=steps, data=folder.resolve().name)
     if json_file is not None:
         _write_text(json_file, json.dumps(result, indent=1) + "\n")
     if not quiet:
@@ -242,6 +242,37 @@ def evaluate(
         else:
             means = evaluation.mean([r.output for r in rows]), evaluation.mean([r.blurry for r in rows])
             print(_score_line(f"mean of {len(rows)}", *means))
+
+
+TABLE_BEGIN, TABLE_END = "<!-- golf table: begin -->\n", "<!-- golf table: end -->"
+
+
+@app.command()
+def table(
+    files: Annotated[list[Path], typer.Argument(help="JSON files that golf evaluate wrote.")],
+    into: Annotated[
+        Path | None, typer.Option(help=f"Put it between the lines {TABLE_BEGIN.strip()} and {TABLE_END} of this file.")
+    ] = None,
+) -> None:
+    """Make a Markdown table of measured results: print it, or put it into a document."""
+    from golfdeblur import evaluate as evaluation
+
+    try:
+        made = evaluation.markdown_table([json.loads(file.read_text()) for file in files])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"The results cannot be read ({error}); give files that golf evaluate --json wrote."
+        ) from error
+    if into is None:
+        print(made, end="")
+        return
+    before, begin, rest = into.read_text().partition(TABLE_BEGIN)
+    _, end, after = rest.partition(TABLE_END)
+    if not begin or not end:
+        raise ConfigError(
+            f"{into} lacks the lines {TABLE_BEGIN.strip()} and {TABLE_END}; add them where the table goes."
+        )
+    _write_text(into, before + begin + made + end + after)
 
 
 def _progress_of(items: Iterable[Any], total: int, label: str, *, quiet: bool) -> Iterator[Any]:

@@ -81,12 +81,31 @@ def mean(scores: list[Scores]) -> Scores:
     return Scores(float(np.mean([s.psnr for s in scores])), ssim)
 
 
-def as_json(rows: list[Row], *, model: str, steps: int) -> dict[str, Any]:
-    """Return the result as {"model", "steps", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}."""
+def as_json(rows: list[Row], *, model: str, steps: int, data: str) -> dict[str, Any]:
+    """Return the result as {"model", "steps", "data", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}."""
     return {
         "model": model,
         "steps": steps,
+        "data": data,
         "images": [{"name": r.name, **r.output.as_json(), "input": r.blurry.as_json()} for r in rows],
         "mean": mean([r.output for r in rows]).as_json(),
         "input_mean": mean([r.blurry for r in rows]).as_json(),
     }
+
+
+def markdown_table(results: list[dict[str, Any]]) -> str:
+    """Return a Markdown table of results of `as_json`: PSNR and SSIM by protocol, the input's in brackets."""
+    protocols = list(results[0]["mean"]["ssim"])
+    head = ["data", "images", "model", "corrections", "PSNR dB (input)", *(f"SSIM {p} (input)" for p in protocols)]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for result in results:
+        output, blurry = result["mean"], result["input_mean"]
+        cells = [result["data"], str(len(result["images"])), result["model"], str(result["steps"])]
+        cells.append(f"**{_decibels(output['psnr'])}** ({_decibels(blurry['psnr'])})")
+        cells += [f"{output['ssim'][p]:.4f} ({blurry['ssim'][p]:.4f})" for p in protocols]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _decibels(psnr: float | None) -> str:
+    return "equal" if psnr is None else f"{psnr:.2f}"

@@ -64,8 +64,8 @@ class TrainConfig:
     warmup_steps: int = 200
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    """Largest norm of the gradient; 0 does not clip."""
+    clip_norm: float = 0.05
+    """Largest norm of the gradient; 0 does not clip. Usual norms are 0.02, and rare spikes ruin a run (docs/log.md)."""
     ema: float = 0.999
     """Decay of the averaged weights, which are validated and exported; 0 uses the weights themselves."""
     content: str = "charbonnier"

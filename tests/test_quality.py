@@ -1,0 +1,83 @@
+"""Do the embedded weights make real photographs better? On the examples by default, on the data sets in the slow suite."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import golfdeblur
+from golfdeblur import evaluate, image, metrics
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("GOLFDEBLUR_DATA", ROOT.parent / "shared" / "data"))
+needs_data = pytest.mark.skipif(not (DATA / "gopro_test").is_dir(), reason="set GOLFDEBLUR_DATA to the data folder")
+
+
+@pytest.fixture(scope="module")
+def model() -> golfdeblur.Model:
+    return golfdeblur.load()
+
+
+def gain(model: golfdeblur.Model, blurry: np.ndarray, sharp: np.ndarray, steps: int) -> float:
+    return metrics.psnr(model.deblur(blurry, steps=steps), sharp) - metrics.psnr(blurry, sharp)
+
+
+def test_the_example_gets_better_and_corrections_help(model: golfdeblur.Model) -> None:
+    blurry, sharp = (image.read_rgb8(ROOT / "examples" / name) for name in ("street.jpg", "street-sharp.jpg"))
+    assert gain(model, blurry, sharp, steps=3) > 0.8
+    assert gain(model, blurry, sharp, steps=3) > gain(model, blurry, sharp, steps=0)
+
+
+def test_a_sharp_photo_stays_sharp(model: golfdeblur.Model) -> None:
+    sharp = image.read_rgb8(ROOT / "examples" / "street-sharp.jpg")
+    assert metrics.psnr(model.deblur(sharp), sharp) >= 36
+
+
+def test_no_colour_shift_and_no_grid(model: golfdeblur.Model) -> None:
+    blurry = image.read_rgb8(ROOT / "examples" / "street.jpg")
+    change = model.deblur(blurry).astype(float) - blurry
+    assert np.abs(change.mean((0, 1))).max() < 0.5
+    height, width = (n // 8 * 8 for n in change.shape[:2])
+    cells = change[:height, :width].reshape(height // 8, 8, width // 8, 8, 3).mean((0, 2, 4))
+    assert cells.std() < 0.1  # of 255: no position within the 8x8 cells is favoured
+
+
+def test_flat_areas_stay_flat(model: golfdeblur.Model) -> None:
+    for level in (0, 60, 128, 255):
+        flat = np.full((96, 120, 3), level, np.uint8)
+        assert np.abs(model.deblur(flat).astype(int) - flat).max() <= 3
+
+
+@pytest.mark.slow
+@needs_data
+def test_gopro_gains_what_is_promised(model: golfdeblur.Model) -> None:
+    means = {}
+    for steps in (0, 3):
+        rows = list(evaluate.evaluate(DATA / "gopro_test", lambda y, n=steps: model(y, steps=n)))
+        means[steps] = evaluate.mean([r.output for r in rows]).psnr
+        blurry = evaluate.mean([r.blurry for r in rows]).psnr
+    assert means[3] - blurry >= 1.2
+    assert means[3] > means[0]
+
+
+@pytest.mark.slow
+@needs_data
+def test_sharp_photographs_come_back_at_38_db(model: golfdeblur.Model) -> None:
+    sharp = [image.read_rgb8(p) for p in image.find(DATA / "photos")[::13]]
+    assert np.mean([metrics.psnr(model.deblur(x), x) for x in sharp]) >= 38
+
+
+@pytest.mark.slow
+@needs_data
+def test_a_720p_frame_is_quick_and_small(tmp_path: Path) -> None:
+    path = image.find(DATA / "gopro_test" / "blur")[0]
+    command = [sys.executable, "-m", "golfdeblur.cli", "deblur", str(path), "-o", str(tmp_path / "out.png")]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    assert time.perf_counter() - started <= 3  # 1.5 s on two free cores
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= 1024 * 1024  # kB: 1 GiB
