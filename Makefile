@@ -20,8 +20,8 @@ setup: $(VENV)/.dev
 
 demo: $(VENV)/.core
 	@mkdir -p demo
-	@$(BIN)/golf deblur examples/street.jpg -o demo/street.jpg --strokes --force
-	@echo "Before and after: $(CURDIR)/demo/street-strokes.png"
+	@$(BIN)/golf deblur examples/walkway.jpg -o demo/walkway.jpg --strokes --force
+	@echo "Before and after: $(CURDIR)/demo/walkway-strokes.png"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ LAYERS = {
     "cli": 5,
 }  # fmt: skip
 LEARNING_MAY_USE = {"errors", "picture", "image", "metrics", "tiles", "runtime", "learning"}
-FILES = sorted(p for p in ROOT.rglob("*.py") if p.name != "__init__.py")
+FILES = sorted(p for p in ROOT.rglob("*.py") if p.name not in {"__init__.py", "__main__.py"})
 
 
 def layer_name(path: Path) -> str:
@@ -61,4 +61,4 @@ def test_no_torchvision_and_no_f_from_torch() -> None:
 
 def test_files_are_short() -> None:
     for path in FILES:
-        assert len(path.read_text().splitlines()) <= 410, path
+        assert len(path.read_text().splitlines()) <= 400, path

@@ -9,6 +9,7 @@ from PIL import Image
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning import blur
 from golfdeblur.learning.blur import BlurConfig, CameraPath, Exposure
+from golfdeblur.learning.jpeg import jpeg
 
 
 def texture(batch: int = 2, side: int = 96, seed: int = 0) -> torch.Tensor:
@@ -138,7 +139,7 @@ def test_jpeg_loses_what_the_real_one_loses(quality: int) -> None:
     samples = (x * 255).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(samples).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     real = torch.from_numpy(np.asarray(Image.open(buffer)).copy()).permute(2, 0, 1).numpy() / 255
-    ours = blur.jpeg(torch.from_numpy(samples).permute(2, 0, 1)[None] / 255, quality)[0].numpy()
+    ours = jpeg(torch.from_numpy(samples).permute(2, 0, 1)[None] / 255, quality)[0].numpy()
     loss = float(((real - samples.transpose(2, 0, 1) / 255) ** 2).mean())
     assert float(((ours - real) ** 2).mean()) < 0.2 * loss
 

@@ -15,7 +15,7 @@ from .test_image import bad_files
 
 
 def golf(*arguments: object, cwd: Path | None = None, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "golfdeblur.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "golfdeblur", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=False, **options)
 
 
@@ -200,7 +200,7 @@ def test_version_and_help() -> None:
 def test_a_closed_pipe_is_no_error(jpeg: Path, tiny_model: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "golfdeblur.cli", "deblur", str(jpeg), "-m", str(tiny_model)]
+    command = [sys.executable, "-m", "golfdeblur", "deblur", str(jpeg), "-m", str(tiny_model)]
     result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert "Traceback" not in result.stderr

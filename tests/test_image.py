@@ -153,6 +153,22 @@ def test_turned_jpeg_keeps_its_quality(tmp_path: Path, photo: np.ndarray) -> Non
     assert keep.quantisation == Image.open(path).quantization
 
 
+def test_exif_is_kept_to_the_byte_and_the_given_image_untouched(tmp_path: Path, photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Camera"
+    exif.get_ifd(0x8769)[0x927C] = b"maker's note \0\1\2"
+    path = save(tmp_path / "in.jpg", Image.fromarray(photo), exif=exif)
+    image.write(image.read(path), tmp_path / "out.jpg")
+    assert Image.open(tmp_path / "out.jpg").info["exif"] == Image.open(path).info["exif"]
+    exif[0x0112] = 3
+    turned = Image.open(save(tmp_path / "turned.jpg", Image.fromarray(photo), exif=exif))
+    kept = Image.Exif()
+    kept.load(pictures.from_pil(turned).keep.exif)
+    assert turned.getexif()[0x0112] == 3
+    assert kept[0x0112] == 1
+    assert kept.get_ifd(0x8769)[0x927C] == b"maker's note \0\1\2"
+
+
 def test_alpha_is_dropped_where_the_format_has_none(tmp_path: Path, photo: np.ndarray) -> None:
     path = save(tmp_path / "in.png", Image.fromarray(photo).convert("RGBA"))
     assert round_trip(path, tmp_path / "out.jpg").alpha is None

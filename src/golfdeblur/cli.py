@@ -79,7 +79,9 @@ def deblur_command(
     targets = _targets(inputs, output, out_dir)
     loaded = deblur.load(model)
     failed = 0
-    for source, target in _progress(list(zip(inputs, targets, strict=True)), "Deblurring", quiet=quiet or as_json):
+    for source, target in _progress(
+        zip(inputs, targets, strict=True), len(inputs), "Deblurring", quiet=quiet or as_json
+    ):
         try:
             report = _deblur_file(loaded, source, target, steps=steps, with_strokes=strokes, force=force)
         except (ImageError, OSError, MemoryError) as error:
@@ -165,15 +167,15 @@ def _sentence(report: dict[str, Any]) -> str:
     return line
 
 
-def _progress(items: list[Any], label: str, *, quiet: bool) -> Iterator[Any]:
+def _progress(items: Iterable[Any], total: int, label: str, *, quiet: bool) -> Iterator[Any]:
     """Yield the items, with a bar on a terminal; in a pipe the lines that are printed anyway are enough."""
-    if quiet or len(items) < 2 or not sys.stderr.isatty():
+    if quiet or total < 2 or not sys.stderr.isatty():
         yield from items
         return
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(items, label, console=Console(stderr=True))
+    yield from track(items, label, total=total, console=Console(stderr=True))
 
 
 @app.command()
@@ -196,13 +198,12 @@ def _print_model(weights: runtime.Weights) -> None:
     config = weights.config
     entries = config["networks"]
     total = sum((weights.folder / entry["file"]).stat().st_size for entry in entries.values())
-    marks = " (default)" if weights.name == deblur.DEFAULT_MODEL else ""
-    print(f"{weights.name}{marks}: {total / 1e6:.2f} MB in {weights.folder}")
+    default = " (default)" if weights.name == deblur.DEFAULT_MODEL else ""
+    print(f"{weights.name}{default}: {total / 1e6:.2f} MB in {weights.folder}")
     for letter, entry in entries.items():
         role = "propagator" if letter == "F" else "corrector"
-        field = entry["receptive_field_px"]
-        reach = f"sees {field} px around a pixel" if field is not None else "sees the whole image"
-        print(f"  {letter} ({role}): {entry['parameters']:,} parameters, {reach}")
+        reach = "the whole image" if (px := entry["receptive_field_px"]) is None else f"{px} px around a pixel"
+        print(f"  {letter} ({role}): {entry['parameters']:,} parameters, sees {reach}")
         print(f"    sha256 {entry['sha256']}")
     if data := config.get("data"):
         print(f"  Trained on: {data}")
@@ -226,10 +227,9 @@ def evaluate(
     if json_file is not None and json_file.exists() and not force:
         raise ConfigError(f"{json_file} exists already; use --force to replace it, or give another name.")
     count = len(evaluation.find_pairs(folder))
-    loaded = deblur.load(model)
-    rows: list[evaluation.Row] = []
+    loaded, rows = deblur.load(model), list[evaluation.Row]()
     produced = evaluation.evaluate(folder, lambda y: loaded(y, steps=steps))
-    for row in _progress_of(produced, count, "Evaluating", quiet=quiet):
+    for row in _progress(produced, count, "Evaluating", quiet=quiet):
         rows.append(row)
         if not quiet and not sys.stdout.isatty():
             print(_score_line(row.name, row.output, row.blurry), flush=True)
@@ -275,14 +275,15 @@ def table(
     _write_text(into, before + begin + made + end + after)
 
 
-def _progress_of(items: Iterable[Any], total: int, label: str, *, quiet: bool) -> Iterator[Any]:
-    if quiet or not sys.stderr.isatty():
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(items, label, total=total, console=Console(stderr=True))
+def _read_result(file: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(file.read_text())
+        missing = {"data", "model", "steps", "images", "mean", "input_mean"} - result.keys()
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{file} cannot be read ({error}); give a file that golf evaluate --json wrote.") from error
+    if missing:
+        raise ConfigError(f"{file} lacks {', '.join(sorted(missing))}; give a file that golf evaluate --json wrote.")
+    return result
 
 
 def _score_line(name: str, output: Any, blurry: Any) -> str:
@@ -370,10 +371,17 @@ def export_command(
     g: Annotated[Path, typer.Argument(help="The trained G.safetensors.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to write.")],
     name: Annotated[str, typer.Option(help="The model's name.")] = "custom",
-    notes: Annotated[Path | None, typer.Option(help="A JSON file with data, scores, ... for config.json.")] = None,
+    trained_on: Annotated[str, typer.Option(help="What golf info says of the training data.")] = "",
+    scores: Annotated[
+        list[Path] | None, typer.Option(help="Files of golf evaluate --json, for golf info to show.")
+    ] = None,
 ) -> None:
     """Turn trained F and G into a model folder for --model (needs the extra `train`)."""
-    extra = json.loads(notes.read_text()) if notes else {}
+    extra: dict[str, Any] = {"data": trained_on, "scores": {}}
+    for file in scores or []:
+        result = _read_result(file)
+        shown = {"psnr": result["mean"]["psnr"], "input_psnr": result["input_mean"]["psnr"]}
+        extra["scores"][result["data"]] = {**shown, "images": len(result["images"]), "steps": result["steps"]}
     config = _learning("export").export(f, g, out, name=name, notes=extra)
     parity = min(entry["parity_db"] for entry in config["networks"].values())
     print(f"{out}: F and G as ONNX, agreeing with torch to {parity:.0f} dB.")
@@ -387,7 +395,3 @@ def _write_text(path: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
-
-
-if __name__ == "__main__":
-    main()

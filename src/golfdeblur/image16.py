@@ -17,7 +17,16 @@ import tifffile
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from golfdeblur.errors import ImageError
-from golfdeblur.picture import DESCRIPTIVE_TAGS, ORIENTATION_TAG, Keepsakes, Picture, from_samples, keepsakes
+from golfdeblur.picture import (
+    DESCRIPTIVE_TAGS,
+    EXIF_TAG,
+    GPS_TAG,
+    ORIENTATION_TAG,
+    Keepsakes,
+    Picture,
+    from_samples,
+    keepsakes,
+)
 
 ROWS_PER_STRIP = 64
 
@@ -132,7 +141,7 @@ def _copy_exif(stored: bytes, tags: Any) -> None:
     exif.load(stored)
     for tag, value in exif.items():
         if tag in DESCRIPTIVE_TAGS:
-            tags[tag] = exif.get_ifd(tag) if tag in (34665, 34853) else value
+            tags[tag] = exif.get_ifd(tag) if tag in (EXIF_TAG, GPS_TAG) else value
 
 
 def write_png16(picture: Picture, file: Any) -> None:

@@ -14,7 +14,8 @@ from golfdeblur.errors import ImageError
 
 ORIENTATION_TAG = 0x0112
 
-DESCRIPTIVE_TAGS = {269, 270, 271, 272, ORIENTATION_TAG, 285, 305, 306, 315, 316, 33432, 34665, 34853}
+EXIF_TAG, GPS_TAG = 0x8769, 0x8825
+DESCRIPTIVE_TAGS = {269, 270, 271, 272, ORIENTATION_TAG, 285, 305, 306, 315, 316, 33432, EXIF_TAG, GPS_TAG}
 """What is kept of a TIFF's tags: names, dates, EXIF and GPS. The others describe how its pixels are stored."""
 
 Layout = Literal["L", "RGB"]
@@ -93,11 +94,9 @@ def from_pil(picture: Image.Image) -> Picture:
 
     Raises ImageError for those two.
     """
-    picture = upright(picture)
     keep = keepsakes(picture)
-    if picture.mode in ("I", "F") or (picture.mode.startswith("I;16") is False and picture.mode in ("LAB", "HSV")):
-        if picture.mode in ("LAB", "HSV"):
-            return from_samples(np.asarray(picture.convert("RGB")), keep)
+    picture = upright(picture)
+    if picture.mode in ("I", "F"):
         raise ImageError(f"Pictures of mode '{picture.mode}' have no fixed range; convert to 8 or 16 bits per channel.")
     if picture.mode.startswith("I;16"):
         return from_samples(np.asarray(picture).astype(np.uint16), keep)
@@ -126,15 +125,12 @@ def to_pil(picture: Picture) -> Image.Image:
 
 def upright(picture: Image.Image) -> Image.Image:
     """Return the image turned as its EXIF orientation says, with the tag reset and everything else kept."""
-    # exif_transpose copies, and resets the tag; an image that is upright already is left as it is.
+    # exif_transpose copies; an image that is upright already is left as it is.
     if picture.getexif().get(ORIENTATION_TAG, 1) == 1:
         return picture
-    info, kind = picture.info, picture.format
-    quantisation, sampling = getattr(picture, "quantization", None), _subsampling(picture)
+    info = picture.info
     turned = ImageOps.exif_transpose(picture)
     turned.info = {**info, **turned.info}
-    turned.format = kind
-    turned.golf_jpeg = (quantisation, sampling)  # type: ignore[attr-defined]
     return turned
 
 
@@ -147,24 +143,32 @@ def _subsampling(picture: Image.Image) -> int | None:
 
 def keepsakes(picture: Image.Image) -> Keepsakes:
     """Collect what an opened image says beside its pixels, with the orientation reset."""
-    exif = picture.getexif()
-    if ORIENTATION_TAG in exif:
-        exif[ORIENTATION_TAG] = 1
-    if picture.format == "TIFF":
-        for tag in [t for t in exif if t not in DESCRIPTIVE_TAGS]:
-            del exif[tag]
-    quantisation, sampling = getattr(picture, "golf_jpeg", (getattr(picture, "quantization", None), None))
-    if sampling is None:
-        sampling = _subsampling(picture)
+    quantisation = getattr(picture, "quantization", None)
     dpi = picture.info.get("dpi")
     return Keepsakes(
         format="JPEG" if picture.format == "MPO" else picture.format,
-        exif=exif.tobytes() if len(exif) else None,
+        exif=_upright_exif(picture),
         icc_profile=picture.info.get("icc_profile"),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
         quantisation=dict(quantisation) if quantisation else None,
-        subsampling=sampling,
+        subsampling=_subsampling(picture),
     )
+
+
+def _upright_exif(picture: Image.Image) -> bytes | None:
+    """Return the EXIF bytes as they are where no turn is asked for, else a copy with the orientation reset."""
+    stored, exif = picture.info.get("exif"), picture.getexif()
+    if isinstance(stored, bytes) and exif.get(ORIENTATION_TAG, 1) == 1:
+        return stored
+    copy = Image.Exif()
+    for tag, value in exif.items():
+        if picture.format == "TIFF" and tag not in DESCRIPTIVE_TAGS:
+            continue
+        if tag in (EXIF_TAG, GPS_TAG):
+            copy.get_ifd(tag).update(exif.get_ifd(tag))
+        else:
+            copy[tag] = 1 if tag == ORIENTATION_TAG else value
+    return copy.tobytes() if len(copy) or copy._ifds else None
 
 
 def _cmyk_to_rgb(picture: Image.Image) -> Image.Image:

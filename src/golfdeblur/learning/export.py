@@ -92,4 +92,4 @@ def check_parity(module: nn.Module, content: bytes) -> float:
                 f"{height}x{width}; 90 dB are needed."
             )
         worst = min(worst, psnr_db)
-    return round(worst, 1)
+    return round(float(worst), 1)

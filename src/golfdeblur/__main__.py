@@ -1,0 +1,5 @@
+"""Run the command as `python -m golfdeblur`."""
+
+from golfdeblur.cli import main
+
+main()

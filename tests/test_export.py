@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from golfdeblur.errors import WeightsError
+from golfdeblur.learning import checkpoint, export, golf, networks
+
+from .test_cli import fails
+from .test_cli import golf as run
+
+
+@pytest.mark.parametrize("name", ["paper", "fast"])
+def test_onnx_agrees_with_torch(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    for letter in ("f", "g"):
+        module = getattr(golf.GolfOptimizer.preset(name), letter).eval()
+        last = [p for n, p in module.named_parameters() if n.endswith("weight")][-1]
+        torch.nn.init.normal_(last, std=0.01)  # away from the identity
+        content = export.to_onnx(module, tmp_path / "net.onnx")
+        assert export.check_parity(module, content) >= 90
+
+
+def test_a_network_that_differs_is_refused(tmp_path: Path) -> None:
+    model = golf.GolfOptimizer.preset("fast")
+    content = export.to_onnx(model.g.eval(), tmp_path / "net.onnx")
+    torch.nn.init.normal_(model.g.residual.tail[0].weight, std=0.1)
+    with pytest.raises(WeightsError, match="differs from torch"):
+        export.check_parity(model.g, content)
+
+
+def test_the_command_writes_a_model_folder(tmp_path: Path) -> None:
+    for letter in ("f", "g"):
+        network = networks.build(getattr(networks.PRESETS["fast"], letter))
+        checkpoint.save_network(tmp_path / f"{letter}.safetensors", network, {"steps": 1})
+    scores = {
+        "data": "pairs",
+        "model": "m",
+        "steps": 3,
+        "images": [{}, {}],
+        "mean": {"psnr": 2.0},
+        "input_mean": {"psnr": 1.0},
+    }
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    arguments = [
+        "export",
+        tmp_path / "f.safetensors",
+        tmp_path / "g.safetensors",
+        "-o",
+        tmp_path / "model",
+        "--name",
+        "mine",
+    ]
+    result = run(*arguments, "--trained-on", "two photos", "--scores", tmp_path / "scores.json")
+    assert result.returncode == 0, result.stderr
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["scores"] == {"pairs": {"psnr": 2.0, "input_psnr": 1.0, "images": 2, "steps": 3}}
+    assert config["networks"]["F"]["training"] == {"steps": 1}
+    shown = run("info", tmp_path / "model").stdout
+    assert "two photos" in shown
+    assert "+1.00" in shown
+    (tmp_path / "scores.json").write_text("{}")
+    fails(run(*arguments, "--scores", tmp_path / "scores.json"), "lacks")
+    fails(run("export", tmp_path / "none", tmp_path / "none", "-o", tmp_path / "x"), "does not exist")
