@@ -48,3 +48,4 @@ results: $(VENV)/.core
 	done; done
 	$(BIN)/golf table docs/results/gopro_test-fast-*.json docs/results/reds_val-fast-*.json docs/results/gopro_avg_train-fast-*.json --into MODEL_CARD.md
 	$(BIN)/golf table docs/results/gopro_test-fast-*.json docs/results/reds_val-fast-3.json --into README.md
+	$(BIN)/python docs/pictures/before_after.py

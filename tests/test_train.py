@@ -178,3 +178,25 @@ def test_checkpoints_come_back_whole_or_say_why(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         checkpoint.load_network(tmp_path / "none")
     assert json.dumps(network.spec)
+
+
+def test_the_command_trains_and_explains(tmp_path: Path, photos: dict[str, Path]) -> None:
+    from .test_cli import fails, golf
+
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        "steps = 2\nvalidate_every = 1\nbf16 = false\n"
+        "[mixture]\nbatch = 2\npatch_px = 32\nblock_px = 48\nblock_pairs = 4\n"
+        "[blur]\nlength_px = [2, 6]\ncentre_px = 20\n"
+        "[[sources]]\nname = 'photos'\nkind = 'photos'\n"
+    )
+    data_option = f"photos={photos['photos']}"
+    result = golf("train", recipe, "--data", data_option, "--out", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[1] for line in result.stdout.splitlines()] == [
+        "1",
+        "2",
+        str(tmp_path / "run" / "F.safetensors"),
+    ]
+    fails(golf("train", recipe, "--data", "photos", "--out", tmp_path / "x"), "NAME=PATH")
+    fails(golf("train", recipe, "--data", "photos=/none", "--out", tmp_path / "x"), "/none", "does not exist")

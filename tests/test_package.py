@@ -1,0 +1,27 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_weights_and_is_small(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size <= 8e6
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in ("F.onnx", "G.onnx", "F.safetensors", "G.safetensors", "config.json"):
+        assert f"golfdeblur/weights/fast/{name}" in names
+    assert not any(name.startswith(("tests/", "recipes/", "examples/")) for name in names)
+
+
+def test_core_needs_no_torch() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    core = text.split("dependencies = [")[1].split("]")[0]
+    assert "torch" not in core
+    assert "torchvision" not in text
