@@ -42,14 +42,14 @@ class BlurConfig:
     """The part of a frame's time that the shutter is open."""
     layers: float = 0.25
     """Share of pairs with a moving foreground object."""
-    linear_light: float = 0.25
+    linear_light: float = 0.2
     """Share of pairs averaged in linear light; the others are averaged as sRGB values, as GoPro's `blur`."""
-    soften_sigma_px: tuple[float, float] = (0.2, 0.8)
-    noise_sigma: tuple[float, float] = (0.0, 0.003)
-    noisy: float = 0.1
+    soften_sigma_px: tuple[float, float] = (0.3, 1.0)
+    noise_sigma: tuple[float, float] = (0.001, 0.005)
+    noisy: float = 0.05
     """Share of pairs with more noise, up to `noisy_sigma`."""
     noisy_sigma: float = 0.02
-    jpeg: float = 0.15
+    jpeg: float = 0.1
     """Share of batches whose blurry images are JPEG compressed."""
     jpeg_quality: tuple[float, float] = (70.0, 97.0)
 
@@ -185,7 +185,7 @@ def average_frames(
 
 
 def warp(source: Tensor, matrices: Tensor, size_px: int) -> Tensor:
-    """Sample `source` bilinearly on a centred square grid of `size_px`, moved by (B, 2, 3) matrices in pixels."""
+    """Sample `source` bicubically on a centred square grid of `size_px`, moved by (B, 2, 3) matrices in pixels."""
     height, width = source.shape[-2:]
     scale = torch.tensor([2 / width, 2 / height], dtype=matrices.dtype, device=matrices.device)
     steps = torch.arange(size_px, dtype=matrices.dtype, device=matrices.device) - (size_px - 1) / 2
@@ -193,7 +193,9 @@ def warp(source: Tensor, matrices: Tensor, size_px: int) -> Tensor:
     columns = (matrices[:, :, 0] * scale)[:, None, None, :] * steps[None, None, :, None]
     rows = (matrices[:, :, 1] * scale)[:, None, None, :] * steps[None, :, None, None]
     grid = columns + rows + (matrices[:, :, 2] * scale)[:, None, None, :]
-    return nf.grid_sample(source, grid.to(source.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+    # Bilinear sampling would take 3 dB from the blurry image's finest third of the spectrum, and the network would learn
+    # to give them back to real photos, which never lost them (docs/log.md).
+    return nf.grid_sample(source, grid.to(source.dtype), mode="bicubic", padding_mode="border", align_corners=False)
 
 
 def random_masks(generator: torch.Generator, batch: int, size_px: int) -> Tensor:
