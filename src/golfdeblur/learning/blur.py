@@ -263,7 +263,8 @@ def random_pairs(
             size_px=size_px,
             layer=layer,
         )
-    blurry, sharp = blurry ** (1 / gamma), sharp ** (1 / gamma)
+    # Bicubic samples overshoot; a negative one has no root.
+    blurry, sharp = blurry.clamp(min=0) ** (1 / gamma), sharp.clamp(min=0) ** (1 / gamma)
     blurry = _sense(blurry, generator, config)
     return blurry, sharp.clamp(0, 1)
 
