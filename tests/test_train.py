@@ -1,5 +1,11 @@
 import dataclasses
-import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,19 +13,49 @@ import pytest
 import torch
 from PIL import Image
 
-from golfdeblur.errors import ConfigError, WeightsError
-from golfdeblur.learning import blur, checkpoint, data, losses, networks, train
-from golfdeblur.learning.train import SourceConfig, TrainConfig, learning_rate, read_recipe
+from golfdeblur.errors import ConfigError, GolfError, Interrupted
+from golfdeblur.learning import checkpoint, networks
+from golfdeblur.learning.blur import BlurConfig
+from golfdeblur.learning.config import SourceConfig, TrainConfig
+from golfdeblur.learning.mixture import Mixture, MixtureConfig
+from golfdeblur.learning.objective import Inputs
+from golfdeblur.learning.run import Run, read_log
+from golfdeblur.learning.train import train
+
+from .test_cli import fails, golf
 
 TINY = TrainConfig(
     steps=6,
+    log_every=3,
     validate_every=3,
     warmup_steps=1,
     bf16=False,
-    mixture=data.MixtureConfig(batch=2, patch_px=32, block_px=48, block_pairs=4, steps_per_block=2, blocks_kept=2),
-    blur=blur.BlurConfig(length_px=(2, 6), centre_px=20),
+    mixture=MixtureConfig(batch=2, patch_px=32, block_px=48, block_pairs=4, steps_per_block=2, blocks_kept=2),
+    blur=BlurConfig(length_px=(2, 6), centre_px=20),
     sources=(SourceConfig("photos", "photos"),),
 )
+
+RECIPE = """
+steps = {steps}
+log_every = 5
+validate_every = 20
+warmup_steps = 1
+bf16 = false
+checkpoint_minutes = 0.002
+[mixture]
+batch = 4
+patch_px = 32
+block_px = 48
+block_pairs = 8
+steps_per_block = 4
+streams = 2
+[blur]
+length_px = [2, 6]
+centre_px = 20
+[[sources]]
+name = 'photos'
+kind = 'photos'
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,31 +67,43 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"photos": folder}
 
 
-def weights(path: Path) -> dict[str, torch.Tensor]:
+@pytest.fixture
+def inputs(photos: dict[str, Path]) -> Inputs:
+    return Inputs(photos)
+
+
+def weights(path: Path | None) -> dict[str, torch.Tensor]:
+    assert path is not None
     return checkpoint.load_network(path)[0].state_dict()
 
 
-def same(a: Path, b: Path) -> bool:
+def same(a: Path | None, b: Path | None) -> bool:
     left, right = weights(a), weights(b)
     return all(torch.equal(left[k], right[k]) for k in left)
 
 
 def test_f_then_g(tmp_path: Path, photos: dict[str, Path]) -> None:
     rows: list[dict] = []
-    f = train.train(TINY, photos, tmp_path / "f", report=rows.append)
-    assert [row["step"] for row in rows] == [3, 6]
-    assert len(rows[0]["psnr_db"]["photos"]) == 2  # the blurry image and x0
+    f = train(TINY, Inputs(photos), tmp_path / "f", report=rows.append)
+    assert [row["step"] for row in rows] == [3, 3, 6, 6]  # loss, validation, loss, validation
+    assert len(rows[1]["psnr_db"]["photos"]) == 2  # the blurry image and x0
     config = dataclasses.replace(TINY, stage="g", iterates=2)
-    g = train.train(config, photos, tmp_path / "g", propagator=f, report=rows.append)
+    g = train(config, Inputs(photos, propagator=f), tmp_path / "g", report=rows.append)
+    assert g is not None
     assert len(rows[-1]["psnr_db"]["photos"]) == 4  # y, x0, x1, x2
     network, history = checkpoint.load_network(g)
+    assert f is not None
     assert history["propagator_sha256"] == checkpoint.network_hash(checkpoint.load_network(f)[0])
     assert network.spec == networks.PRESETS["fast"].g
-    assert len((tmp_path / "g" / "log.jsonl").read_text().splitlines()) == 2
+    assert read_log(tmp_path / "g") == rows[4:]
+    assert (tmp_path / "g" / "best.safetensors").exists()
+    sheets = sorted((tmp_path / "g" / "sheets").iterdir())
+    assert [s.name for s in sheets] == ["step-0000003.png", "step-0000006.png"]
+    assert Image.open(sheets[0]).width == 5 * 160  # input, x0, x1, x2, sharp
 
 
-def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, photos: dict[str, Path]) -> None:
-    whole = train.train(TINY, photos, tmp_path / "whole")
+def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, inputs: Inputs) -> None:
+    whole = train(TINY, inputs, tmp_path / "whole")
 
     class Stop(Exception):
         pass
@@ -65,138 +113,216 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, photos: di
 
     config = dataclasses.replace(TINY, checkpoint_minutes=0)
     with pytest.raises(Stop):
-        train.train(config, photos, tmp_path / "broken", report=stop)
-    assert torch.load(tmp_path / "broken" / "last.pt", weights_only=True)["step"] == 2
-    assert same(whole, train.train(config, photos, tmp_path / "broken"))
+        train(config, inputs, tmp_path / "broken", report=stop)
+    assert same(whole, train(config, inputs, tmp_path / "broken"))
+
+    def without_times(folder: Path) -> list[dict]:
+        return [
+            {k: v for k, v in row.items() if k not in {"minutes", "mpx_per_s", "waiting"}} for row in read_log(folder)
+        ]
+
+    assert without_times(tmp_path / "broken") == without_times(tmp_path / "whole")
 
 
-def test_a_corrupt_state_falls_back_on_the_one_before(tmp_path: Path, photos: dict[str, Path]) -> None:
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_a_signal_ends_the_step_and_keeps_it(tmp_path: Path, inputs: Inputs, optimiser: str) -> None:
+    config = dataclasses.replace(TINY, optimiser=optimiser)
+    whole = train(config, inputs, tmp_path / "whole")
+
+    def interrupt(row: dict) -> None:
+        if row["step"] == 3 and "loss" in row:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match=r"step [34] of 6"):
+        train(config, inputs, tmp_path / "broken", report=interrupt)
+    assert same(whole, train(config, inputs, tmp_path / "broken"))
+
+
+def test_a_damaged_state_falls_back_on_the_one_before(tmp_path: Path, inputs: Inputs) -> None:
     config = dataclasses.replace(TINY, checkpoint_minutes=0)
-    whole = train.train(config, photos, tmp_path)
-    final = weights(whole)
-    (tmp_path / "last.pt").write_bytes(b"cut short")
-    again = weights(train.train(config, photos, tmp_path))
+    final = weights(train(config, inputs, tmp_path))
+    last = tmp_path / "last.pt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit, somewhere in the weights
+    last.write_bytes(content)
+    rows: list[dict] = []
+    again = weights(train(config, inputs, tmp_path, report=rows.append))
+    assert "damaged" in rows[0]["notice"]
     assert all(torch.equal(final[k], again[k]) for k in final)
 
 
-def test_another_recipe_does_not_resume(tmp_path: Path, photos: dict[str, Path]) -> None:
-    train.train(dataclasses.replace(TINY, steps=1), photos, tmp_path)
+def test_a_full_disk_loses_nothing(tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(TINY, checkpoint_minutes=0)
+    whole = train(config, inputs, tmp_path / "whole")
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def fill(row: dict) -> None:
+        monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(GolfError, match="No space left"):
+        train(config, inputs, tmp_path / "full", report=fill)
+    assert not list((tmp_path / "full").glob("*.part"))
+    monkeypatch.undo()
+    assert same(whole, train(config, inputs, tmp_path / "full"))
+
+
+def test_not_a_number_stops_the_run(tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Mixture.batch
+
+    def poisoned(self: Mixture, step: int) -> object:
+        batch = made(self, step)
+        if step == 4:
+            batch.blurry[0, 0, 0, 0] = torch.nan
+        return batch
+
+    monkeypatch.setattr(Mixture, "batch", poisoned)
+    config = dataclasses.replace(TINY, checkpoint_minutes=0)
+    with pytest.raises(GolfError, match=r"nan at step 5 on .*\.png.*last good state is .*last\.pt"):
+        train(config, inputs, tmp_path)
+    state = Run(tmp_path, config, origin={}).load_state(print)
+    assert state is not None
+    assert state["step"] == 4
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
+
+
+def test_divergence_stops_the_run(tmp_path: Path, inputs: Inputs) -> None:
+    config = dataclasses.replace(TINY, lr=1e3, clip_norm=0, steps=60)
+    with pytest.raises(GolfError, match=r"times its lowest value|became"):
+        train(config, inputs, tmp_path)
+
+
+def test_another_recipe_does_not_resume(tmp_path: Path, inputs: Inputs) -> None:
+    train(dataclasses.replace(TINY, steps=1), inputs, tmp_path)
     with pytest.raises(ConfigError, match="other settings"):
-        train.train(dataclasses.replace(TINY, steps=2), photos, tmp_path)
+        train(dataclasses.replace(TINY, steps=2), inputs, tmp_path)
 
 
 def test_fine_tuning_starts_from_given_weights(tmp_path: Path, photos: dict[str, Path]) -> None:
-    first = train.train(TINY, photos, tmp_path / "a")
+    first = train(TINY, Inputs(photos), tmp_path / "a")
     config = dataclasses.replace(TINY, steps=1, lr=1e-12, lr_end=1e-12, weight_decay=0)
-    second = train.train(config, photos, tmp_path / "b", initial=first)
+    second = train(config, Inputs(photos, initial=first), tmp_path / "b")
     for name, value in weights(first).items():
         assert torch.allclose(value, weights(second)[name], atol=1e-6)
+    other = Inputs(photos, initial=first, propagator=first)
     with pytest.raises(ConfigError, match="another network"):
-        train.train(dataclasses.replace(TINY, stage="g"), photos, tmp_path / "c", propagator=first, initial=first)
+        train(dataclasses.replace(TINY, stage="g"), other, tmp_path / "c")
 
 
-def test_training_lowers_the_loss(tmp_path: Path, photos: dict[str, Path]) -> None:
-    rows: list[dict] = []
-    config = dataclasses.replace(TINY, steps=60, validate_every=20, lr=2e-3)
-    train.train(config, photos, tmp_path, report=rows.append)
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_training_lowers_the_loss(tmp_path: Path, inputs: Inputs, optimiser: str) -> None:
+    config = dataclasses.replace(TINY, steps=60, validate_every=60, log_every=20, lr=2e-3, optimiser=optimiser)
+    train(config, inputs, tmp_path)
+    rows = read_log(tmp_path)
     blurry, x0 = rows[-1]["psnr_db"]["photos"]
     assert x0 > blurry
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[-2]["loss"] < rows[0]["loss"]
 
 
-def test_max_minutes_ends_with_a_checkpoint(tmp_path: Path, photos: dict[str, Path]) -> None:
-    train.train(TINY, photos, tmp_path, max_minutes=0)
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 1
-    assert (tmp_path / "F.safetensors").exists()
+def test_max_minutes_ends_with_a_checkpoint(tmp_path: Path, inputs: Inputs) -> None:
+    rows: list[dict] = []
+    assert train(TINY, inputs, tmp_path, max_minutes=0, report=rows.append) is None
+    assert "step 1 of 6" in rows[-1]["notice"]
+    assert train(TINY, inputs, tmp_path) == tmp_path / "F.safetensors"
 
 
 def test_data_must_match_the_recipe(tmp_path: Path, photos: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="needs data for photos"):
-        train.train(TINY, {}, tmp_path)
+        train(TINY, Inputs({}), tmp_path)
     with pytest.raises(ConfigError, match="cats is not in the recipe"):
-        train.train(TINY, {**photos, "cats": tmp_path}, tmp_path)
+        train(TINY, Inputs({**photos, "cats": tmp_path}), tmp_path)
     with pytest.raises(ConfigError, match="--propagator"):
-        train.train(dataclasses.replace(TINY, stage="g"), photos, tmp_path)
+        train(dataclasses.replace(TINY, stage="g"), Inputs(photos), tmp_path)
+    with pytest.raises(ConfigError, match="--features"):
+        train(dataclasses.replace(TINY, perceptual="vgg19"), Inputs(photos), tmp_path)
 
 
-def test_learning_rates() -> None:
-    cosine = TrainConfig(steps=100, lr=1.0, lr_end=0.1, warmup_steps=10)
-    assert learning_rate(cosine, 0) == pytest.approx(0.1)
-    assert learning_rate(cosine, 50) == pytest.approx(0.55)
-    assert learning_rate(cosine, 100) == pytest.approx(0.1)
-    paper = TrainConfig(steps=500_000, lr=1e-3, lr_end=0.3**11, schedule="exponential", warmup_steps=0)
-    assert learning_rate(paper, 500_000) == pytest.approx(1.77e-6, rel=1e-2)
-
-
-def test_every_recipe_is_valid() -> None:
-    found = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
-    assert found
-    for path in found:
-        assert read_recipe(path).sources
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("stpes = 5", "steps"),
-        ("[mixture]\npatch_size = 5", "patch_px"),
-        ("[blur]\nframe = [7]", "frames"),
-        ("[[sources]]\nname = 'a'\nkind = 'cats'", "kind 'cats'"),
-        ("stage = 'h'", "'f' or 'g'"),
-        ("lr = 0.0", "lr"),
-        ("steps = ", "not valid TOML"),
-    ],
-)
-def test_wrong_recipes_get_a_sentence(tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "r.toml").write_text(text)
-    with pytest.raises(ConfigError, match=words):
-        read_recipe(tmp_path / "r.toml")
-
-
-def test_content_losses() -> None:
-    x, sharp = torch.full((2, 3, 8, 8), 0.6), torch.full((2, 3, 8, 8), 0.5)
-    assert float(losses.mse(x, sharp)) == pytest.approx(0.12)
-    assert float(losses.charbonnier(x, sharp)) == pytest.approx(0.1, abs=1e-4)
-    assert float(losses.psnr(x, sharp)) == pytest.approx(-2, abs=1e-3)
-    assert float(losses.spectrum_l1(sharp, sharp)) == 0
-    rng = torch.Generator().manual_seed(0)
-    a, b = torch.rand(1, 3, 16, 16, generator=rng), torch.rand(1, 3, 16, 16, generator=rng)
-    parseval = torch.fft.fft2(a - b, norm="ortho").abs().square().sum()
-    assert float(parseval) == pytest.approx(float(((a - b) ** 2).sum()), rel=1e-5)
-
-
-def test_checkpoints_come_back_whole_or_say_why(tmp_path: Path) -> None:
-    network = networks.build(networks.PRESETS["fast"].g)
-    checkpoint.save_network(tmp_path / "G.safetensors", network, {"steps": 3})
-    again, history = checkpoint.load_network(tmp_path / "G.safetensors")
-    assert checkpoint.network_hash(again) == checkpoint.network_hash(network)
-    assert history == {"steps": 3}
-    assert [p.name for p in tmp_path.iterdir()] == ["G.safetensors"]
-    (tmp_path / "G.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(WeightsError, match="not a readable"):
-        checkpoint.load_network(tmp_path / "G.safetensors")
-    with pytest.raises(WeightsError, match="does not exist"):
-        checkpoint.load_network(tmp_path / "none")
-    assert json.dumps(network.spec)
+def command(folder: Path, photos: dict[str, Path], out: Path, *, steps: int = 40) -> list[str]:
+    recipe = folder / f"tiny-{steps}.toml"
+    if not recipe.exists():
+        recipe.write_text(RECIPE.format(steps=steps))
+    return ["golfdeblur", "train", str(recipe), "--data", f"photos={photos['photos']}", "--out", str(out)]
 
 
 def test_the_command_trains_and_explains(tmp_path: Path, photos: dict[str, Path]) -> None:
-    from .test_cli import fails, golf
-
-    recipe = tmp_path / "tiny.toml"
-    recipe.write_text(
-        "steps = 2\nvalidate_every = 1\nbf16 = false\n"
-        "[mixture]\nbatch = 2\npatch_px = 32\nblock_px = 48\nblock_pairs = 4\n"
-        "[blur]\nlength_px = [2, 6]\ncentre_px = 20\n"
-        "[[sources]]\nname = 'photos'\nkind = 'photos'\n"
-    )
-    data_option = f"photos={photos['photos']}"
-    result = golf("train", recipe, "--data", data_option, "--out", tmp_path / "run")
+    arguments = command(tmp_path, photos, tmp_path / "run")[1:]
+    result = golf(*arguments, "--set", "steps=10", "--set", "log_every=10")
     assert result.returncode == 0, result.stderr
-    assert [line.split()[1] for line in result.stdout.splitlines()] == [
-        "1",
-        "2",
-        str(tmp_path / "run" / "F.safetensors"),
-    ]
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("step 10  ")
+    assert "PSNR in dB of input, x0" in lines[1]
+    assert lines[-1] == f"Trained: {tmp_path / 'run' / 'F.safetensors'}"
+    recipe = arguments[1]
     fails(golf("train", recipe, "--data", "photos", "--out", tmp_path / "x"), "NAME=PATH")
     fails(golf("train", recipe, "--data", "photos=/none", "--out", tmp_path / "x"), "/none", "does not exist")
+    fails(golf(*arguments, "--set", "stpes=3"), "steps")
+    twice = ["--data", f"photos={photos['photos']}"]
+    fails(golf(*arguments, *twice), "given twice")
+    plot = tmp_path / "curves.png"
+    assert golf("train", "plot", tmp_path / "run", "-o", plot).returncode == 0
+    assert Image.open(plot).width > 1000
+    fails(golf("train", "plot", tmp_path / "run", "-o", plot), "--force")
+    fails(golf("train", "plot", tmp_path, "-o", tmp_path / "p.png"), "no log.jsonl")
+
+
+def killed_at_random(tmp_path: Path, photos: dict[str, Path], times: int) -> None:
+    whole = tmp_path / "whole"
+    assert subprocess.run([sys.executable, "-m", *command(tmp_path, photos, whole)], check=False).returncode == 0
+    rng = random.Random(0)
+    for attempt in range(times):
+        broken, kills = tmp_path / f"broken-{attempt}", 0
+        while True:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command(tmp_path, photos, broken)], stdout=subprocess.DEVNULL
+            )
+            log = broken / "config.json"
+            while process.poll() is None and not log.exists():
+                time.sleep(0.01)
+            if kills == 2:
+                assert process.wait(100) == 0
+                break
+            time.sleep(rng.uniform(0, 1.5))  # from before the first checkpoint to after the last
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        assert same(whole / "F.safetensors", broken / "F.safetensors"), f"attempt {attempt}"
+
+
+def test_killed_twice_it_ends_like_an_unbroken_run(tmp_path: Path, photos: dict[str, Path]) -> None:
+    killed_at_random(tmp_path, photos, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_twenty_times_twice(tmp_path: Path, photos: dict[str, Path]) -> None:
+    killed_at_random(tmp_path, photos, 20)
+
+
+def test_two_processes_equal_one(tmp_path: Path, photos: dict[str, Path]) -> None:
+    one = subprocess.run([sys.executable, "-m", *command(tmp_path, photos, tmp_path / "one")], check=False)
+    assert one.returncode == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", *command(tmp_path, photos, tmp_path / "two")],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(100) for process in processes] == [0, 0]
+    rows = [read_log(tmp_path / name) for name in ("one", "two")]
+    losses = [[row["loss"] for row in log if "loss" in row] for log in rows]
+    assert len(losses[0]) == 8
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    assert losses[0][0] != losses[0][-1]
+
+
+def test_streams_must_suit_the_processes() -> None:
+    with pytest.raises(ConfigError, match=r"streams=3"):
+        Mixture([], MixtureConfig(batch=4, streams=2), torch.device("cpu"), part=(0, 3))
+    with pytest.raises(ConfigError, match="must divide"):
+        MixtureConfig(batch=4, streams=3)

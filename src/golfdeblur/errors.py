@@ -4,6 +4,8 @@
 class GolfError(Exception):
     """Base of every error that the command reports as one sentence."""
 
+    exit_code = 1
+
 
 class ImageError(GolfError):
     """A picture cannot be read, understood or written."""
@@ -19,3 +21,9 @@ class ConfigError(GolfError):
 
 class DataError(GolfError):
     """A folder of training or test images is not as it must be."""
+
+
+class Interrupted(GolfError):  # noqa: N818 (like KeyboardInterrupt)
+    """A signal ended the work; what was done is kept."""
+
+    exit_code = 130

@@ -6,7 +6,7 @@ Source of the content loss: section 5.2 of "A Deep Optimization Approach for Ima
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def mse(x: Tensor, sharp: Tensor) -> Tensor:
@@ -35,3 +35,42 @@ def spectrum_l1(x: Tensor, sharp: Tensor) -> Tensor:
 
 CONTENT = {"mse": mse, "charbonnier": charbonnier, "psnr": psnr}
 """The content losses by the name that recipes use."""
+
+
+def perceptual(x: Tensor, sharp: Tensor, features: nn.Module) -> Tensor:
+    """Return L_p = ||P(x) - P(sharp)||^2 / (w h d), the mean square difference of the feature maps P."""
+    return ((features(x) - features(sharp)) ** 2).mean()
+
+
+class Loss(nn.Module):
+    """The distance L = L_c + spectrum_weight * L_s + balance * L_p between an estimate and the sharp image.
+
+    `content` names L_c; `features` is the frozen network P of the perceptual term, or None.
+    """
+
+    balance: Tensor
+
+    def __init__(self, content: str, *, spectrum_weight: float, features: nn.Module | None, balance: float) -> None:
+        super().__init__()
+        self.content = CONTENT[content]
+        self.spectrum_weight = spectrum_weight
+        self.features = features
+        self.register_buffer("balance", torch.tensor(balance))
+
+    def forward(self, x: Tensor, sharp: Tensor) -> dict[str, Tensor]:
+        """Return the weighted terms by name; their sum is L."""
+        x = x.float()
+        terms = {"content": self.content(x, sharp)}
+        if self.spectrum_weight:
+            terms["spectrum"] = self.spectrum_weight * spectrum_l1(x, sharp)
+        if self.features is not None:
+            terms["perceptual"] = self.balance * perceptual(x, sharp, self.features)
+        return terms
+
+    @torch.no_grad()
+    def measured_balance(self, x: Tensor, sharp: Tensor) -> Tensor:
+        """Return the balance at which L_p is as large as L_c for these images (0 where L_p vanishes)."""
+        if self.features is None:
+            return torch.zeros(())
+        found = perceptual(x.float(), sharp, self.features)
+        return torch.where(found > 0, self.content(x.float(), sharp) / found, torch.zeros_like(found))

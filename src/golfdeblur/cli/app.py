@@ -1,0 +1,107 @@
+"""The application object, the options that several commands share, and what a user sees of an error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from golfdeblur import __version__
+from golfdeblur.errors import ConfigError, GolfError
+
+app = typer.Typer(
+    name="golf",
+    help="Take the motion blur out of photographs, offline, with 2 MB of weights.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="An embedded model's name, or a model folder.")]
+StepsOption = Annotated[int, typer.Option("--steps", "-n", help="At most this many corrections after the first step.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace outputs that exist already.")]
+
+
+def main() -> None:
+    """Run the command; errors of the user's making end in one sentence on stderr."""
+    try:
+        app()
+    except GolfError as error:
+        fail(str(error), code=error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        fail(f"{error.filename or 'The system'}: {error.strerror}; check the path and the free space.")
+    except MemoryError:
+        fail("There is not enough memory for this picture; close other programs or reduce it.")
+
+
+def fail(sentence: str, *, code: int = 1) -> None:
+    """Print one sentence to stderr and leave with `code`."""
+    print(f"golf: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"golfdeblur {__version__}")
+        raise typer.Exit()
+
+
+def progress(items: Iterable[Any], total: int | None, label: str, *, quiet: bool) -> Iterator[Any]:
+    """Yield the items, with a bar on a terminal; in a pipe the lines that are printed anyway are enough."""
+    if quiet or total == 1 or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, label, total=total, console=Console(stderr=True))
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """Read a file of `golf evaluate --json`. Raises ConfigError if it is none."""
+    try:
+        result = json.loads(file.read_text())
+        missing = {"data", "model", "steps", "images", "mean", "input_mean"} - result.keys()
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{file} cannot be read ({error}); give a file that golf evaluate --json wrote.") from error
+    if missing:
+        raise ConfigError(f"{file} lacks {', '.join(sorted(missing))}; give a file that golf evaluate --json wrote.")
+    return result
+
+
+def check_new(path: Path, *, force: bool) -> None:
+    """Raise ConfigError if `path` exists and may not be replaced."""
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists already; use --force to replace it, or give another name.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it. Raises ConfigError where it cannot be written."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
+
+
+@contextlib.contextmanager
+def needs_extra(name: str) -> Iterator[None]:
+    """Turn a missing import inside the block into a ConfigError that names the extra to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(f"This needs {error.name}; pip install 'golfdeblur[{name}]'.") from error

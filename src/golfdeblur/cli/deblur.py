@@ -1,0 +1,125 @@
+"""`golf deblur`: blurry image files in, sharper ones out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from golfdeblur import deblur, image
+from golfdeblur.cli.app import ForceOption, ModelOption, QuietOption, StepsOption, app, progress
+from golfdeblur.errors import ConfigError, GolfError, ImageError
+from golfdeblur.strokes import STEPS, STOP_BELOW
+
+
+@app.command("deblur")
+def deblur_command(
+    inputs: Annotated[list[Path], typer.Argument(help="Blurry image files.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The result's file, for one input.")] = None,
+    out_dir: Annotated[Path | None, typer.Option("--out-dir", help="A folder for the results, made if needed.")] = None,
+    model: ModelOption = deblur.DEFAULT_MODEL,
+    steps: StepsOption = STEPS,
+    strokes: Annotated[
+        bool, typer.Option("--strokes", help="Also write x0, x1, ... and a strip that shows them side by side.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line for each image.")] = False,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a sharper copy of each image: NAME-deblurred beside it, or where -o or --out-dir say.
+
+    Size, bit depth, alpha, EXIF, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
+    """
+    targets = _targets(inputs, output, out_dir)
+    loaded = deblur.load(model)
+    failed = 0
+    for source, target in progress(
+        zip(inputs, targets, strict=True), len(inputs), "Deblurring", quiet=quiet or as_json
+    ):
+        try:
+            report = _deblur_file(loaded, source, target, steps=steps, with_strokes=strokes, force=force)
+        except (ImageError, OSError, MemoryError) as error:
+            if len(inputs) == 1:
+                raise
+            failed += 1
+            print(f"golf: {error}", file=sys.stderr)
+            continue
+        if as_json:
+            print(json.dumps(report), flush=True)
+        elif not quiet:
+            print(_sentence(report), flush=True)
+    if failed:
+        raise GolfError(f"{failed} of {len(inputs)} images failed, as named above; the others are done.")
+
+
+def _targets(inputs: list[Path], output: Path | None, out_dir: Path | None) -> list[Path]:
+    if output is not None and out_dir is not None:
+        raise ConfigError("Both -o and --out-dir are given; use -o for one file or --out-dir for many.")
+    if output is not None:
+        if len(inputs) != 1:
+            raise ConfigError(f"-o names one file, but {len(inputs)} inputs are given; use --out-dir.")
+        targets = [output]
+    elif out_dir is not None:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        targets = [out_dir / deblur.default_output(path).name.replace("-deblurred", "") for path in inputs]
+    else:
+        targets = [deblur.default_output(path) for path in inputs]
+    seen: dict[Path, Path] = {}
+    for source, target in zip(inputs, targets, strict=True):
+        if target.resolve() == source.resolve():
+            raise ConfigError(f"{source} would be replaced by its own result; give another name or folder.")
+        if target in seen:
+            raise ConfigError(f"{seen[target]} and {source} would both be written to {target}; deblur them apart.")
+        seen[target] = source
+    return targets
+
+
+def _deblur_file(
+    model: deblur.Model, source: Path, target: Path, *, steps: int, with_strokes: bool, force: bool
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    image.check_writable(target, force=force)
+    stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(steps + 1)]
+    strip = target.with_name(f"{target.stem}-strokes.png")
+    if with_strokes:
+        for path in (*stroke_files, strip):
+            image.check_writable(path, force=force)
+    picture = image.read(source)
+    changes, made, settled = [], [], False
+    for stroke in model.iterate(picture, steps=steps, stop_below=STOP_BELOW):
+        last = deblur.with_stroke(picture, stroke)
+        changes.append(255 * stroke.change)
+        settled = stroke.settled
+        if with_strokes:
+            image.write(last, stroke_files[stroke.index], force=force)
+            made.append(last)
+    image.write(last, target, force=force)
+    if with_strokes:
+        image.write(deblur.strip(picture, made), strip, force=force)
+    width, height = picture.size
+    return {
+        "input": str(source),
+        "output": str(target),
+        "width": width,
+        "height": height,
+        "model": model.weights.name,
+        "corrections": len(changes) - 1,
+        "settled": settled,
+        "changes_grey_levels": [round(c, 4) for c in changes],
+        "strip": str(strip) if with_strokes else None,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _sentence(report: dict[str, Any]) -> str:
+    changes = ", ".join(f"{c:.2f}" for c in report["changes_grey_levels"])
+    count = report["corrections"]
+    words = f"1 step and {count} correction{'' if count == 1 else 's'}{' (settled)' if report['settled'] else ''}"
+    line = f"{report['output']}  {words}, mean change {changes} of 255, {report['seconds']:.1f} s"
+    if report["changes_grey_levels"][0] < 0.3:
+        line += "\n  Hardly anything changed: the photo is sharp already, or its blur is not motion blur."
+    return line

@@ -1,0 +1,100 @@
+"""`golf evaluate` and `golf table`: scores of a model on pairs, and tables of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from golfdeblur import deblur
+from golfdeblur.cli.app import ForceOption, ModelOption, QuietOption, StepsOption, app, check_new, progress, write_text
+from golfdeblur.errors import ConfigError
+from golfdeblur.strokes import STEPS
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A folder with blur/ and sharp/, images of the same names in both.")],
+    model: ModelOption = deblur.DEFAULT_MODEL,
+    steps: StepsOption = STEPS,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure a model on pairs: PSNR and SSIM by three named protocols, with the blurry input's beside them."""
+    from golfdeblur import evaluate as evaluation
+
+    if json_file is not None:
+        check_new(json_file, force=force)
+    count = len(evaluation.find_pairs(folder))
+    loaded, rows = deblur.load(model), list[evaluation.Row]()
+    produced = evaluation.evaluate(folder, lambda y: loaded(y, steps=steps))
+    for row in progress(produced, count, "Evaluating", quiet=quiet):
+        rows.append(row)
+        if not quiet and not sys.stdout.isatty():
+            print(_score_line(row.name, row.output, row.blurry), flush=True)
+    result = evaluation.as_json(rows, model=loaded.weights.name, steps=steps, data=folder.resolve().name)
+    if json_file is not None:
+        write_text(json_file, json.dumps(result, indent=1) + "\n")
+    if not quiet:
+        if sys.stdout.isatty():
+            _print_table(rows, evaluation.mean)
+        else:
+            means = evaluation.mean([r.output for r in rows]), evaluation.mean([r.blurry for r in rows])
+            print(_score_line(f"mean of {len(rows)}", *means))
+
+
+TABLE_BEGIN, TABLE_END = "<!-- golf table: begin -->\n", "<!-- golf table: end -->"
+
+
+@app.command()
+def table(
+    files: Annotated[list[Path], typer.Argument(help="JSON files that golf evaluate wrote.")],
+    into: Annotated[
+        Path | None, typer.Option(help=f"Put it between the lines {TABLE_BEGIN.strip()} and {TABLE_END} of this file.")
+    ] = None,
+) -> None:
+    """Make a Markdown table of measured results: print it, or put it into a document."""
+    from golfdeblur import evaluate as evaluation
+
+    try:
+        made = evaluation.markdown_table([json.loads(file.read_text()) for file in files])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"The results cannot be read ({error}); give files that golf evaluate --json wrote."
+        ) from error
+    if into is None:
+        print(made, end="")
+        return
+    before, begin, rest = into.read_text().partition(TABLE_BEGIN)
+    _, end, after = rest.partition(TABLE_END)
+    if not begin or not end:
+        raise ConfigError(
+            f"{into} lacks the lines {TABLE_BEGIN.strip()} and {TABLE_END}; add them where the table goes."
+        )
+    write_text(into, before + begin + made + end + after)
+
+
+def _score_line(name: str, output: Any, blurry: Any) -> str:
+    ssim = " ".join(f"{p} {v:.4f} ({blurry.ssim[p]:.4f})" for p, v in output.ssim.items())
+    return f"{name}  PSNR {output.psnr:.2f} dB (input {blurry.psnr:.2f})  SSIM (input): {ssim}"
+
+
+def _print_table(rows: list[Any], mean: Callable[[list[Any]], Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Output, and the blurry input in brackets")
+    table.add_column("image")
+    table.add_column("PSNR dB", justify="right")
+    for protocol in rows[0].output.ssim:
+        table.add_column(f"SSIM {protocol}", justify="right")
+    means = (f"mean of {len(rows)}", mean([r.output for r in rows]), mean([r.blurry for r in rows]))
+    for name, output, blurry in [*((r.name, r.output, r.blurry) for r in rows), means]:
+        cells = [f"{v:.4f} ({blurry.ssim[p]:.4f})" for p, v in output.ssim.items()]
+        table.add_row(name, f"{output.psnr:.2f} ({blurry.psnr:.2f})", *cells)
+    Console().print(table)

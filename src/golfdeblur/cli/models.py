@@ -1,0 +1,70 @@
+"""`golf info` and `golf export`: what a model folder holds, and how one is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from golfdeblur import deblur, runtime
+from golfdeblur.cli.app import app, needs_extra, read_result
+
+
+@app.command()
+def info(
+    model: Annotated[
+        str | None, typer.Argument(help="An embedded model's name or a model folder; all if left out.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show the models: parameters, size, sha256, training data and scores."""
+    found = [runtime.find_weights(name) for name in ([model] if model else runtime.embedded_names())]
+    if as_json:
+        print(json.dumps([{**w.config, "folder": str(w.folder)} for w in found], indent=1))
+        return
+    for weights in found:
+        _print_model(weights)
+
+
+def _print_model(weights: runtime.Weights) -> None:
+    config = weights.config
+    entries = config["networks"]
+    total = sum((weights.folder / entry["file"]).stat().st_size for entry in entries.values())
+    default = " (default)" if weights.name == deblur.DEFAULT_MODEL else ""
+    print(f"{weights.name}{default}: {total / 1e6:.2f} MB in {weights.folder}")
+    for letter, entry in entries.items():
+        role = "propagator" if letter == "F" else "corrector"
+        reach = "the whole image" if (px := entry["receptive_field_px"]) is None else f"{px} px around a pixel"
+        print(f"  {letter} ({role}): {entry['parameters']:,} parameters, sees {reach}")
+        print(f"    sha256 {entry['sha256']}")
+    if data := config.get("data"):
+        print(f"  Trained on: {data}")
+    for name, row in config.get("scores", {}).items():
+        gain = row["psnr"] - row["input_psnr"]
+        print(f"  {name}: {row['psnr']:.2f} dB, input {row['input_psnr']:.2f} dB ({gain:+.2f}), {row['images']} images")
+
+
+@app.command("export")
+def export_command(
+    f: Annotated[Path, typer.Argument(help="The trained F.safetensors.")],
+    g: Annotated[Path, typer.Argument(help="The trained G.safetensors.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to write.")],
+    name: Annotated[str, typer.Option(help="The model's name.")] = "custom",
+    trained_on: Annotated[str, typer.Option(help="What golf info says of the training data.")] = "",
+    scores: Annotated[
+        list[Path] | None, typer.Option(help="Files of golf evaluate --json, for golf info to show.")
+    ] = None,
+) -> None:
+    """Turn trained F and G into a model folder for --model (needs the extra `train`)."""
+    with needs_extra("train"):
+        from golfdeblur.learning import export
+    extra: dict[str, Any] = {"data": trained_on, "scores": {}}
+    for file in scores or []:
+        result = read_result(file)
+        shown = {"psnr": result["mean"]["psnr"], "input_psnr": result["input_mean"]["psnr"]}
+        extra["scores"][result["data"]] = {**shown, "images": len(result["images"]), "steps": result["steps"]}
+    config = export.export(f, g, out, name=name, notes=extra)
+    parity = min(entry["parity_db"] for entry in config["networks"].values())
+    print(f"{out}: F and G as ONNX, agreeing with torch to {parity:.0f} dB.")

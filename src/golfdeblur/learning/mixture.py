@@ -1,0 +1,258 @@
+"""Training batches from photographs with synthetic blur, real pairs and high-speed video, mixed by weight.
+
+A `Mixture` cuts training batches in two stages, both functions of (seed, number) alone, so that a resumed run sees
+what an unbroken one would have seen. Every `steps_per_block` steps a *block* of larger pairs is made from all
+sources (this is where blur is synthesised); every step cuts its patches from the last few blocks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from golfdeblur.errors import ConfigError, DataError
+from golfdeblur.learning import blur
+from golfdeblur.learning.data import Photo
+
+Crop = tuple[Tensor, Tensor, str]
+"""Blurry and sharp, (3, S, S) uint8 or float, and the name of the file they come from."""
+
+
+class PhotoSource:
+    """Sharp photographs, blurred synthetically."""
+
+    def __init__(self, photos: list[Photo], config: blur.BlurConfig) -> None:
+        self.photos = photos
+        self.config = config
+
+    def crops(self, generator: torch.Generator, count: int, *, size_px: int, device: torch.device) -> list[Crop]:
+        """Make `count` pairs of crops."""
+        if count == 0:
+            return []
+        side = size_px + 2 * self.config.margin_px
+        chosen = [self._cut(generator, side) for _ in range(count)]
+        source = torch.stack([pixels for pixels, _ in chosen]).to(device).float() / 255
+        blurry, sharp = blur.random_pairs(source, generator, self.config, size_px=size_px)
+        return [(b, s, name) for b, s, (_, name) in zip(blurry, sharp, chosen, strict=True)]
+
+    def _cut(self, generator: torch.Generator, side: int) -> tuple[Tensor, str]:
+        """Cut a crop, most often one with texture that is in focus: a soft target teaches not to sharpen."""
+        any_will_do = torch.rand((), generator=generator) < 0.08
+        for attempt in range(8):
+            photo = self.photos[int(torch.randint(len(self.photos), (), generator=generator))]
+            top, left = _random_corner(generator, photo.pixels.shape[-2:], side)
+            if any_will_do or attempt == 7 or _in_focus(photo, top, left, side):
+                break
+        return photo.pixels[:, top : top + side, left : left + side], photo.name
+
+
+def _in_focus(photo: Photo, top: int, left: int, side: int) -> bool:
+    rows = slice(top // 32, (top + side) // 32)
+    columns = slice(left // 32, (left + side) // 32)
+    gradient, laplacian = photo.gradient[rows, columns].flatten(), photo.laplacian[rows, columns].flatten()
+    if not len(gradient):
+        return True
+    energetic = gradient >= gradient.quantile(0.7)
+    textured = float(gradient.mean()) > 1.5
+    crisp = float(laplacian[energetic].mean() / gradient[energetic].mean().clamp(min=1e-3)) > 1.1
+    return textured and crisp
+
+
+class PairSource:
+    """Real blurry and sharp photographs of the same moment."""
+
+    def __init__(self, pairs: list[tuple[Tensor, Tensor, str]]) -> None:
+        self.pairs = pairs
+
+    def crops(self, generator: torch.Generator, count: int, *, size_px: int, device: torch.device) -> list[Crop]:
+        """Cut `count` pairs of crops."""
+        out = []
+        for _ in range(count):
+            blurry, sharp, name = self.pairs[int(torch.randint(len(self.pairs), (), generator=generator))]
+            top, left = _random_corner(generator, sharp.shape[-2:], size_px)
+            window = (slice(None), slice(top, top + size_px), slice(left, left + size_px))
+            out.append((blurry[window].to(device).float() / 255, sharp[window].to(device).float() / 255, name))
+        return out
+
+
+class VideoSource:
+    """Consecutive frames of a high-speed video, averaged as GoPro's pairs are."""
+
+    def __init__(self, frames: Tensor, name: str, config: blur.BlurConfig) -> None:
+        self.frames = frames
+        self.name = name
+        self.config = config
+
+    def crops(self, generator: torch.Generator, count: int, *, size_px: int, device: torch.device) -> list[Crop]:
+        """Average `count` runs of frames, each in a crop; the middle frame is the target."""
+        out = []
+        for _ in range(count):
+            n = self.config.frames[int(torch.randint(len(self.config.frames), (), generator=generator))]
+            first = int(torch.randint(len(self.frames) - n + 1, (), generator=generator))
+            top, left = _random_corner(generator, self.frames.shape[-2:], size_px)
+            clip = self.frames[first : first + n, :, top : top + size_px, left : left + size_px].to(device) / 255
+            linear = float(torch.rand((), generator=generator)) < self.config.linear_light
+            out.append((*average_clip(clip, linear=linear), f"{self.name}#{first}"))
+        return out
+
+
+Source = PhotoSource | PairSource | VideoSource
+
+
+def average_clip(clip: Tensor, *, linear: bool) -> tuple[Tensor, Tensor]:
+    """Return the mean of (T, 3, H, W) frames in [0, 1], T odd, in linear light or as they are, and the middle one."""
+    gamma = blur.GAMMA if linear else 1.0
+    return (clip**gamma).mean(0) ** (1 / gamma), clip[len(clip) // 2]
+
+
+def _random_corner(generator: torch.Generator, shape: torch.Size, side: int) -> tuple[int, int]:
+    height, width = shape
+    top = int(torch.randint(height - side + 1, (), generator=generator))
+    return top, int(torch.randint(width - side + 1, (), generator=generator))
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """How patches are cut from the sources."""
+
+    batch: int = 8
+    """Patches of a step, over all processes together."""
+    patch_px: int = 192
+    identity: float = 0.06
+    """Share of block pairs whose blurry image is replaced by the sharp one, so that sharp stays sharp."""
+    block_pairs: int = 24
+    block_px: int = 256
+    steps_per_block: int = 40
+    blocks_kept: int = 24
+    """Patches are cut from this many blocks at once; a few would make consecutive batches alike."""
+    streams: int = 1
+    """Independent streams of blocks, each giving batch / streams patches. Every process makes its own streams only,
+    so their number, which is part of the recipe, decides what is seen, and the number of processes does not."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.patch_px > self.block_px:
+            raise DataError(
+                f"patch_px {self.patch_px} is larger than block_px {self.block_px}; make the block at least as large."
+            )
+        if self.streams < 1 or self.batch % self.streams or self.block_pairs % self.streams:
+            raise ConfigError(
+                f"streams {self.streams} must divide batch {self.batch} and block_pairs {self.block_pairs}."
+            )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Blurry and sharp patches, (B, 3, P, P) float32 in [0, 1], and the names of the files they were cut from.
+
+    Blocks hold the same as uint8, which is what a camera writes and a quarter of the memory.
+    """
+
+    blurry: Tensor
+    sharp: Tensor
+    names: list[str]
+
+
+class Mixture:
+    """Batches from weighted sources; `batch(step)` depends on the seed and the step alone.
+
+    Of several processes, each makes its own `part` = (index, number) of every batch. Raises ConfigError if the
+    streams cannot be shared out equally.
+    """
+
+    def __init__(
+        self,
+        sources: list[tuple[Source, float]],
+        config: MixtureConfig,
+        device: torch.device,
+        *,
+        part: tuple[int, int] = (0, 1),
+    ) -> None:
+        index, number = part
+        if config.streams % number:
+            raise ConfigError(
+                f"{number} processes cannot share mixture.streams = {config.streams} equally; "
+                f"use a multiple, for example --set mixture.streams={number}."
+            )
+        self.sources = [source for source, _ in sources]
+        self.weights = torch.tensor([weight for _, weight in sources])
+        self.config = config
+        self.device = device
+        self.seconds_waited = 0.0
+        share = config.streams // number
+        self._streams = range(index * share, (index + 1) * share)
+        self._blocks: dict[tuple[int, int], Batch] = {}
+
+    def batch(self, step: int) -> Batch:
+        """Cut the patches of one step, each flipped and turned at random."""
+        started = time.perf_counter()
+        config = self.config
+        newest = step // config.steps_per_block
+        numbers = range(max(0, newest - config.blocks_kept + 1), newest + 1)
+        for old in [key for key in self._blocks if key[0] < numbers[0]]:
+            del self._blocks[old]
+        cuts: list[Crop] = []
+        for stream in self._streams:
+            # Made in this thread: a second one that computes would only take the cores from the step (docs/log.md).
+            blocks = [self._kept(number, stream) for number in numbers]
+            generator = seeded_generator(config.seed, 1, step, stream)
+            cuts += [_cut_patch(blocks, generator, config.patch_px) for _ in range(config.batch // config.streams)]
+        blurry = torch.stack([blurry for blurry, _, _ in cuts]).float() / 255
+        sharp = torch.stack([sharp for _, sharp, _ in cuts]).float() / 255
+        batch = Batch(blurry, sharp, [name for _, _, name in cuts])
+        self.seconds_waited += time.perf_counter() - started
+        return batch
+
+    def _kept(self, number: int, stream: int) -> Batch:
+        if (number, stream) not in self._blocks:
+            self._blocks[number, stream] = self.block(number, stream)
+        return self._blocks[number, stream]
+
+    @torch.no_grad()
+    def block(self, number: int, stream: int = 0) -> Batch:
+        """Make the pairs of block `number` of a stream, (block_pairs / streams, 3, block_px, block_px)."""
+        config = self.config
+        generator = seeded_generator(config.seed, 0, number, stream)
+        pairs = config.block_pairs // config.streams
+        chosen = torch.multinomial(self.weights, pairs, replacement=True, generator=generator)
+        crops: list[Crop] = []
+        for index, source in enumerate(self.sources):
+            count = int((chosen == index).sum())
+            crops += source.crops(generator, count, size_px=config.block_px, device=self.device)
+        identical = torch.rand(len(crops), generator=generator) < config.identity
+        blurry = torch.stack([s if same else b for (b, s, _), same in zip(crops, identical, strict=True)])
+        sharp = torch.stack([s for _, s, _ in crops])
+        return Batch((255 * blurry).round().byte(), (255 * sharp).round().byte(), [name for _, _, name in crops])
+
+
+def seeded_generator(*numbers: int) -> torch.Generator:
+    """Return a generator whose stream is a function of the numbers."""
+    seed = functools.reduce(
+        lambda state, n: (state * 6364136223846793005 + n + 1442695040888963407) % 2**63, numbers, 0
+    )
+    return torch.Generator().manual_seed(seed)
+
+
+def _cut_patch(blocks: list[Batch], generator: torch.Generator, side: int) -> Crop:
+    block = blocks[int(torch.randint(len(blocks), (), generator=generator))]
+    index = int(torch.randint(len(block.names), (), generator=generator))
+    top, left = _random_corner(generator, block.sharp.shape[-2:], side)
+    turn = int(torch.randint(8, (), generator=generator))
+    pair = torch.stack([block.blurry[index], block.sharp[index]])[..., top : top + side, left : left + side]
+    pair = torch.rot90(pair.flip(-1) if turn >= 4 else pair, turn % 4, (-2, -1))
+    return pair[0], pair[1], block.names[index]
+
+
+def validation_pairs(
+    photos: list[Photo], config: blur.BlurConfig, *, size_px: int = 256
+) -> list[tuple[Tensor, Tensor, str]]:
+    """Blur one crop of each held-out photo, always in the same way (seed 0), without JPEG or extra noise."""
+    config = dataclasses.replace(config, jpeg=0.0, noisy=0.0, linear_light=0.0)
+    generator = seeded_generator(0, 2, 0)
+    crops = PhotoSource(photos, config).crops(generator, 2 * len(photos), size_px=size_px, device=torch.device("cpu"))
+    return [((255 * b).round().byte(), (255 * s).round().byte(), name) for b, s, name in crops]

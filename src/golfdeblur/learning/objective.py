@@ -1,0 +1,101 @@
+"""What a run minimises: eq. 6 for the propagator F, eq. 4 for the corrector G, built from a recipe and its files.
+
+Source: section 3 of "A Deep Optimization Approach for Image Deconvolution".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from golfdeblur.errors import ConfigError
+from golfdeblur.learning import checkpoint, golf, losses, networks, perceptual
+from golfdeblur.learning.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a run, which a recipe leaves open."""
+
+    sources: dict[str, Path]
+    """Every source of the recipe by its name."""
+    validation: dict[str, Path] = field(default_factory=dict)
+    """Folders of real pairs to judge by, beside the held-out photographs."""
+    propagator: Path | None = None
+    """The trained F.safetensors, for stage g."""
+    initial: Path | None = None
+    """The first weights of the network itself, to fine-tune."""
+    features: Path | None = None
+    """The weights of the perceptual loss's feature network."""
+
+
+class Objective(nn.Module):
+    """The loss of one batch: eq. 6 where `frozen` is None, else eq. 4 from x_0 = frozen(y)."""
+
+    def __init__(
+        self, network: nn.Module, frozen: golf.Propagator | None, loss: losses.Loss, *, iterates: int, bf16: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.frozen = frozen
+        self.loss = loss
+        self.iterates = iterates
+        self.bf16 = bf16
+
+    def forward(self, y: Tensor, sharp: Tensor) -> dict[str, Tensor]:
+        """Return the terms of the loss by name, (B, 3, H, W) in [0, 1] given twice; their sum is minimised."""
+        with torch.autocast(y.device.type, torch.bfloat16, enabled=self.bf16):
+            found = [self.loss(x, sharp) for x in self.estimates(self.network, y)]
+        return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
+
+    def estimates(self, network: nn.Module, y: Tensor) -> Iterator[Tensor]:
+        """Yield what `network` makes of `y`: F(y), or the N iterates of G from x_0."""
+        if self.frozen is None:
+            yield network(y)
+        else:
+            with torch.no_grad():
+                x = self.frozen(y)
+            yield from cast(golf.Corrector, network).iterates(x, self.iterates)
+
+    def judged(self, network: nn.Module, y: Tensor) -> Iterator[Tensor]:
+        """Yield x_0, x_1, ...: the same, with x_0 before the iterates of G."""
+        if self.frozen is not None:
+            yield self.frozen(y)
+        yield from self.estimates(network, y)
+
+
+def build_objective(config: TrainConfig, inputs: Inputs) -> tuple[Objective, dict[str, Any]]:
+    """Return what is minimised, and what the trained network's history starts with."""
+    preset = networks.PRESETS[config.model]
+    spec = preset.f if config.stage == "f" else preset.g
+    network = networks.build(spec)
+    history: dict[str, Any] = {}
+    if inputs.initial is not None:
+        network, before = checkpoint.load_network(inputs.initial)
+        if network.spec != spec:
+            raise ConfigError(f"{inputs.initial} is another network ({network.spec}) than the recipe's ({spec}).")
+        history["initial"] = {"sha256": checkpoint.network_hash(network), "history": before}
+    features = None
+    if config.perceptual != "none":
+        if inputs.features is None:
+            raise ConfigError(
+                f"The recipe's perceptual loss needs {config.perceptual}; give its weights by --features."
+            )
+        features = perceptual.load_features(config.perceptual, inputs.features)
+    loss = losses.Loss(
+        config.content, spectrum_weight=config.spectrum_weight, features=features, balance=config.balance
+    )
+    frozen = None
+    if config.stage == "g":
+        if inputs.propagator is None:
+            raise ConfigError("Stage g needs a trained propagator; give --propagator RUN/F.safetensors.")
+        trained, _ = checkpoint.load_network(inputs.propagator)
+        frozen = golf.Propagator(trained).requires_grad_(False).eval()
+        history["propagator_sha256"] = checkpoint.network_hash(trained)
+    module = golf.Propagator(network) if frozen is None else golf.Corrector(network)
+    return Objective(module, frozen, loss, iterates=config.iterates, bf16=config.bf16), history

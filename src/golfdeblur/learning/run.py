@@ -1,0 +1,161 @@
+"""A run on disk: its resolved configuration, log, exact state, contact sheets and weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pickle
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.learning.config import TrainConfig
+
+DIGEST_BYTES = 32
+
+
+class Run:
+    """The folder of one run.
+
+    It holds config.json (with the commit), log.jsonl, last.pt and previous.pt to resume from, best.safetensors (the
+    highest validation so far), sheets/ and in the end F.safetensors or G.safetensors.
+    """
+
+    def __init__(self, folder: Path, config: TrainConfig, *, origin: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+        self.origin = origin
+        """The networks that the run starts from, by their hashes."""
+
+    @property
+    def identity(self) -> str:
+        """What two runs must share for one to go on with the other's state."""
+        return json.dumps([dataclasses.asdict(self.config), self.origin], sort_keys=True)
+
+    def create(self) -> None:
+        """Make the folder and write config.json. Raises ConfigError where that is impossible."""
+        content = {"commit": commit(), "config": dataclasses.asdict(self.config)}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _replace(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
+        except OSError as error:
+            raise ConfigError(f"{self.folder} cannot be written ({error.strerror}); give another --out.") from error
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append one line to log.jsonl."""
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop the log's rows of steps after `step`, which a resumed run makes anew."""
+        path = self.folder / "log.jsonl"
+        if path.exists():
+            kept = [row for row in read_log(self.folder) if row["step"] <= step]
+            _replace(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def sheet(self, step: int, picture: Image.Image) -> None:
+        """Write the contact sheet of `step` to sheets/."""
+        (self.folder / "sheets").mkdir(exist_ok=True)
+        picture.save(self.folder / "sheets" / f"step-{step:07}.png")
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Replace last.pt atomically; the one before stays as previous.pt.
+
+        Raises GolfError where it cannot be written; what was saved before is still there.
+        """
+        buffer = io.BytesIO()
+        torch.save({**state, "identity": self.identity}, buffer)
+        content = buffer.getvalue()
+        last = self.folder / "last.pt"
+        try:
+            temporary = _written(last, hashlib.sha256(content).digest() + content)
+        except OSError as error:
+            raise GolfError(
+                f"The state of step {state['step']} cannot be written to {last} ({error.strerror}). "
+                "Free space and give the same command again: it goes on from the last state that is there."
+            ) from error
+        if last.exists():
+            os.replace(last, self.folder / "previous.pt")
+        os.replace(temporary, last)
+
+    def load_state(self, notice: Callable[[str], None]) -> dict[str, Any] | None:
+        """Return the newest sound state, or None for a new run; tell `notice` of damaged ones.
+
+        Raises ConfigError if the run has other settings.
+        """
+        for name in ("last.pt", "previous.pt"):
+            path = self.folder / name
+            if not path.exists():
+                continue
+            try:
+                content = path.read_bytes()
+                if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
+                    raise ValueError("its checksum does not fit")
+                state = torch.load(io.BytesIO(content[DIGEST_BYTES:]), map_location="cpu", weights_only=True)
+            except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+                notice(f"{path} is damaged ({error}); the state before it is used instead.")
+                continue
+            if state["identity"] != self.identity:
+                raise ConfigError(
+                    f"{self.folder} holds a run with other settings; give another --out or the same recipe."
+                )
+            return state
+        return None
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of a run's log.jsonl; a last line cut short by a crash is left out.
+
+    Raises ConfigError if there is none.
+    """
+    try:
+        lines = (folder / "log.jsonl").read_text().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{folder} holds no log.jsonl; give the folder of a run of golf train.") from error
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def commit() -> str | None:
+    """Return the git commit of the source tree this package runs from, with + if it was changed; None outside one."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # not merely installed inside another project's tree
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    os.replace(_written(path, content), path)
+
+
+def _written(path: Path, content: bytes) -> Path:
+    """Write `content` to a temporary file beside `path`, safely on disk, and return its name."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary

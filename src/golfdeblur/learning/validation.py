@@ -1,0 +1,85 @@
+"""Judging a network while it is trained: PSNR on fixed pairs, and a sheet of crops to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+Pairs = list[tuple[Tensor, Tensor, str]]
+"""Blurry and sharp, (3, H, W) uint8 each, and a name."""
+
+Iterates = Callable[[Tensor], Iterator[Tensor]]
+"""From y, (B, 3, H, W) in [0, 1], the estimates x_0, x_1, ..."""
+
+SHEET_CROP_PX = 160
+SHEET_ROWS = 3
+CAPTION_PX = 16
+
+
+class Validation:
+    """Fixed pairs in named sets; nothing here is ever trained on."""
+
+    def __init__(self, sets: dict[str, Pairs], device: torch.device) -> None:
+        self.sets = sets
+        self.device = device
+
+    @torch.no_grad()
+    def scores(self, iterates: Iterates) -> dict[str, list[float]]:
+        """Return for each set the mean PSNR in dB of y, x_0, x_1, ..., rounded to uint8 as a file would be."""
+        result = {}
+        for name, pairs in self.sets.items():
+            rows = []
+            for blurry, sharp, _ in pairs:
+                y, target = self._float(blurry), self._float(sharp)
+                rows.append([float(psnr_db(x, target)) for x in (y, *iterates(y))])
+            result[name] = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+        return result
+
+    @torch.no_grad()
+    def sheet(self, iterates: Iterates) -> Image.Image:
+        """Show the middle of the first pairs of every set: input, x0, x1, ..., sharp, each row one pair."""
+        rows = []
+        for name, pairs in self.sets.items():
+            for blurry, sharp, label in pairs[:SHEET_ROWS]:
+                y, target = self._float(blurry), self._float(sharp)
+                shown = [y, *iterates(y), target]
+                titles = [f"{name}: {label}", *(f"x{i}" for i in range(len(shown) - 2)), "sharp"]
+                notes = [f"{t} {float(psnr_db(x, target)):.2f}" for t, x in zip(titles[:-1], shown[:-1], strict=True)]
+                rows.append([_captioned(_middle(x), t) for x, t in zip(shown, [*notes, "sharp"], strict=True)])
+        width = max((len(row) for row in rows), default=1)
+        blank = np.zeros((SHEET_CROP_PX + CAPTION_PX, SHEET_CROP_PX, 3), np.uint8)
+        lines = [np.concatenate([*row, *[blank] * (width - len(row))], 1) for row in rows]
+        return Image.fromarray(np.concatenate(lines or [blank]))
+
+    def _float(self, x: Tensor) -> Tensor:
+        return x[None].to(self.device).float() / 255
+
+
+def mean_gain_db(scores: dict[str, list[float]]) -> float:
+    """Return the gain of the last estimate over the blurry image, the mean over all sets."""
+    gains = [values[-1] - values[0] for values in scores.values()]
+    return sum(gains) / len(gains) if gains else 0.0
+
+
+def psnr_db(x: Tensor, sharp: Tensor) -> Tensor:
+    """Return the PSNR in dB of `x` rounded to uint8 against `sharp`, both of any equal shape in [0, 1]."""
+    rounded = (x.clamp(0, 1) * 255).round() / 255
+    return -10 * torch.log10(((rounded - sharp) ** 2).mean().clamp(min=1e-10))
+
+
+def _middle(x: Tensor) -> np.ndarray:
+    height, width = x.shape[-2:]
+    top, left = max(0, (height - SHEET_CROP_PX) // 2), max(0, (width - SHEET_CROP_PX) // 2)
+    crop = x[0, :, top : top + SHEET_CROP_PX, left : left + SHEET_CROP_PX].clamp(0, 1)
+    return (255 * crop).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def _captioned(pixels: np.ndarray, caption: str) -> np.ndarray:
+    framed = Image.new("RGB", (SHEET_CROP_PX, SHEET_CROP_PX + CAPTION_PX))
+    framed.paste(Image.fromarray(pixels), (0, CAPTION_PX))
+    ImageDraw.Draw(framed).text((2, 2), caption[:28], fill="white")
+    return np.asarray(framed)

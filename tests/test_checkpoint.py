@@ -1,0 +1,22 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from golfdeblur.errors import WeightsError
+from golfdeblur.learning import checkpoint, networks
+
+
+def test_checkpoints_come_back_whole_or_say_why(tmp_path: Path) -> None:
+    network = networks.build(networks.PRESETS["fast"].g)
+    checkpoint.save_network(tmp_path / "G.safetensors", network, {"steps": 3})
+    again, history = checkpoint.load_network(tmp_path / "G.safetensors")
+    assert checkpoint.network_hash(again) == checkpoint.network_hash(network)
+    assert history == {"steps": 3}
+    assert [p.name for p in tmp_path.iterdir()] == ["G.safetensors"]
+    (tmp_path / "G.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(WeightsError, match="not a readable"):
+        checkpoint.load_network(tmp_path / "G.safetensors")
+    with pytest.raises(WeightsError, match="does not exist"):
+        checkpoint.load_network(tmp_path / "none")
+    assert json.dumps(network.spec)
