@@ -19,7 +19,7 @@ def test_onnx_agrees_with_torch(tmp_path: Path, name: str) -> None:
         last = [p for n, p in module.named_parameters() if n.endswith("weight")][-1]
         torch.nn.init.normal_(last, std=0.01)  # away from the identity
         content = export.to_onnx(module, tmp_path / "net.onnx")
-        assert export.check_parity(module, content) >= 90
+        assert export.check_parity(module, content, multiple_px=module.residual.multiple_px) >= 90
 
 
 def test_a_network_that_differs_is_refused(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_a_network_that_differs_is_refused(tmp_path: Path) -> None:
     content = export.to_onnx(model.g.eval(), tmp_path / "net.onnx")
     torch.nn.init.normal_(model.g.residual.tail[0].weight, std=0.1)
     with pytest.raises(WeightsError, match="differs from torch"):
-        export.check_parity(model.g, content)
+        export.check_parity(model.g, content, multiple_px=8)
 
 
 def test_the_command_writes_a_model_folder(tmp_path: Path) -> None:
@@ -63,3 +63,28 @@ def test_the_command_writes_a_model_folder(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text("{}")
     fails(run(*arguments, "--scores", tmp_path / "scores.json"), "lacks")
     fails(run("export", tmp_path / "none", tmp_path / "none", "-o", tmp_path / "x"), "does not exist")
+
+
+def test_f_alone_is_a_model(tmp_path: Path, jpeg: Path) -> None:
+    f = networks.build(networks.PRESETS["fast"].f)
+    checkpoint.save_network(tmp_path / "F.safetensors", f, {})
+    result = run("export", tmp_path, "-o", tmp_path / "model")
+    assert result.returncode == 0, result.stderr
+    assert "F as ONNX" in result.stdout
+    assert "1 step and 0 corrections" in run("deblur", jpeg, "-o", tmp_path / "o.png", "-m", tmp_path / "model").stdout
+    fails(
+        run("export", tmp_path / "model" / "..", "-o", tmp_path / "m", "--scores", tmp_path / "none"), "cannot be read"
+    )
+
+
+def test_g_goes_with_its_own_f(tmp_path: Path) -> None:
+    f, g = (networks.build(spec) for spec in (networks.PRESETS["fast"].f, networks.PRESETS["fast"].g))
+    checkpoint.save_network(tmp_path / "F.safetensors", f, {})
+    checkpoint.save_network(tmp_path / "G.safetensors", g, {"propagator_sha256": "another"})
+    with pytest.raises(WeightsError, match="behind another F"):
+        export.export(*export.find_networks([tmp_path]), tmp_path / "model", name="m", notes={})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WeightsError, match=r"no F\.safetensors"):
+        export.find_networks([tmp_path / "empty"])
+    with pytest.raises(WeightsError, match="3 files"):
+        export.find_networks([tmp_path / "a", tmp_path / "b", tmp_path / "c"])

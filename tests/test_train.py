@@ -97,6 +97,7 @@ def test_f_then_g(tmp_path: Path, photos: dict[str, Path]) -> None:
     assert network.spec == networks.PRESETS["fast"].g
     assert read_log(tmp_path / "g") == rows[4:]
     assert (tmp_path / "g" / "best.safetensors").exists()
+    assert same(tmp_path / "g" / "F.safetensors", f)  # the folder holds the whole model
     sheets = sorted((tmp_path / "g" / "sheets").iterdir())
     assert [s.name for s in sheets] == ["step-0000003.png", "step-0000006.png"]
     assert Image.open(sheets[0]).width == 5 * 160  # input, x0, x1, x2, sharp

@@ -29,7 +29,8 @@ class Model:
 
     weights: Weights
     f: Runner
-    g: Runner
+    g: Runner | None
+    """None in a model without a corrector."""
 
     def deblur(self, picture: Kind, *, steps: int = STEPS) -> Kind:
         """Return the deblurred picture, of the same kind, size and depth as `picture`.
@@ -74,7 +75,7 @@ def load(model: str | Path = DEFAULT_MODEL) -> Model:
     Raises WeightsError for an unknown model and for weights that do not match their checksum.
     """
     weights = find_weights(model)
-    return Model(weights, weights.load("F"), weights.load("G"))
+    return Model(weights, weights.load("F"), weights.load("G") if "G" in weights.config["networks"] else None)
 
 
 def with_stroke(picture: Picture, stroke: Stroke) -> Picture:

@@ -1,7 +1,7 @@
 """Weights on disk become a `Runner`: a network as a function on (B, 3, H, W) float32 arrays of any size.
 
-A model is a folder with F.onnx, G.onnx and config.json, which names their sha256. The folders `fast` and, once it is
-trained, `paper` lie inside the package.
+A model is a folder with F.onnx, G.onnx (unless F is all there is) and config.json, which names their sha256. The
+folders `fast` and, once it is trained, `paper` lie inside the package.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def find_weights(model: str | Path) -> Weights:
         config = json.loads((folder / "config.json").read_text())
         if config["format"] != FORMAT:
             raise WeightsError(f"{folder} has format {config['format']}, this version reads format {FORMAT}.")
-        for letter in ("F", "G"):
+        for letter in {"F", *config["networks"]}:
             missing = {"file", "sha256", "multiple_px", "receptive_field_px"} - config["networks"][letter].keys()
             if missing:
                 raise KeyError(", ".join(sorted(missing)))

@@ -33,7 +33,7 @@ class Stroke:
 
 def strokes(
     f: Callable[[np.ndarray], np.ndarray],
-    g: Callable[[np.ndarray], np.ndarray],
+    g: Callable[[np.ndarray], np.ndarray] | None,
     y: np.ndarray,
     *,
     steps: int = STEPS,
@@ -41,14 +41,14 @@ def strokes(
 ) -> Iterator[Stroke]:
     """Yield x_0 = F(y), then x_1, ..., x_steps of G, fewer if a correction changes less than `stop_below`.
 
-    `y` is (B, 3, H, W) float32 in [0, 1]. The iterates are not clipped, as in training. Raises ConfigError for
+    Without `g` there is x_0 alone. `y` is (B, 3, H, W) float32 in [0, 1]. The iterates are not clipped, as in training. Raises ConfigError for
     negative or more than 100 steps.
     """
     if not 0 <= steps <= MOST_STEPS:
         raise ConfigError(f"{steps} steps are asked for; 0 to {MOST_STEPS} are allowed, and {STEPS} are usual.")
     x = y
-    for index in range(steps + 1):
-        following = f(x) if index == 0 else g(x)
+    for index in range(steps + 1 if g else 1):
+        following = g(x) if g and index else f(x)
         change = float(np.abs(following - x).mean())
         x = following
         settled = index > 0 and change < stop_below

@@ -48,8 +48,7 @@ def _print_model(weights: runtime.Weights) -> None:
 
 @app.command("export")
 def export_command(
-    f: Annotated[Path, typer.Argument(help="The trained F.safetensors.")],
-    g: Annotated[Path, typer.Argument(help="The trained G.safetensors.")],
+    run: Annotated[list[Path], typer.Argument(help="The folder of a run, or the files F.safetensors G.safetensors.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to write.")],
     name: Annotated[str, typer.Option(help="The model's name.")] = "custom",
     trained_on: Annotated[str, typer.Option(help="What golf info says of the training data.")] = "",
@@ -57,7 +56,7 @@ def export_command(
         list[Path] | None, typer.Option(help="Files of golf evaluate --json, for golf info to show.")
     ] = None,
 ) -> None:
-    """Turn trained F and G into a model folder for --model (needs the extra `train`)."""
+    """Turn trained F and G, or F alone, into a model folder for --model (needs the extra `train`)."""
     with needs_extra("train"):
         from golfdeblur.learning import export
     extra: dict[str, Any] = {"data": trained_on, "scores": {}}
@@ -65,6 +64,7 @@ def export_command(
         result = read_result(file)
         shown = {"psnr": result["mean"]["psnr"], "input_psnr": result["input_mean"]["psnr"]}
         extra["scores"][result["data"]] = {**shown, "images": len(result["images"]), "steps": result["steps"]}
+    f, g = export.find_networks(run)
     config = export.export(f, g, out, name=name, notes=extra)
     parity = min(entry["parity_db"] for entry in config["networks"].values())
-    print(f"{out}: F and G as ONNX, agreeing with torch to {parity:.0f} dB.")
+    print(f"{out}: {' and '.join(config['networks'])} as ONNX, agreeing with torch to {parity:.0f} dB.")

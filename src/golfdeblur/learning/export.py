@@ -18,20 +18,26 @@ from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, golf, networks
 
 OPSET = 17
-PARITY_SIZES = ((64, 64), (72, 200), (136, 88))
-"""Heights and widths on which torch and onnxruntime are compared; multiples of every network's cell."""
+PARITY_SIZES = ((64, 64), (73, 201), (135, 87))
+"""Heights and widths on which torch and onnxruntime are compared."""
 
 
-def export(f_path: Path, g_path: Path, folder: Path, *, name: str, notes: dict[str, Any]) -> dict[str, Any]:
+def export(f_path: Path, g_path: Path | None, folder: Path, *, name: str, notes: dict[str, Any]) -> dict[str, Any]:
     """Write F.onnx, G.onnx, their safetensors and config.json into `folder`; return the configuration.
 
-    Each ONNX file must agree with torch float32 within 1/255 and by at least 90 dB, else WeightsError is raised.
-    `notes` (data, scores, licence, ...) go into config.json.
+    Without `g_path` the model is F alone. `notes` (data, scores, licence, ...) go into config.json. Raises
+    WeightsError where an ONNX file differs from torch float32 by more than 1/255 or by less than 90 dB, and for a G
+    that was trained behind another F.
     """
+    f_network, _ = checkpoint.load_network(f_path)
     folder.mkdir(parents=True, exist_ok=True)
     entries: dict[str, Any] = {}
     for letter, path, wrap in (("F", f_path, golf.Propagator), ("G", g_path, golf.Corrector)):
+        if path is None:
+            continue
         network, history = checkpoint.load_network(path)
+        if history.get("propagator_sha256", checkpoint.network_hash(f_network)) != checkpoint.network_hash(f_network):
+            raise WeightsError(f"{path} was trained behind another F than {f_path}; export it with its own.")
         module = wrap(network).eval()
         content = to_onnx(module, folder / f"{letter}.onnx")
         entries[letter] = {
@@ -41,7 +47,7 @@ def export(f_path: Path, g_path: Path, folder: Path, *, name: str, notes: dict[s
             "multiple_px": network.multiple_px,
             "receptive_field_px": network.receptive_field_px,
             "spec": network.spec,
-            "parity_db": check_parity(module, content),
+            "parity_db": check_parity(module, content, multiple_px=network.multiple_px),
             "training": history,
         }
         checkpoint.save_network(folder / f"{letter}.safetensors", network, history)
@@ -73,18 +79,21 @@ def to_onnx(module: nn.Module, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def check_parity(module: nn.Module, content: bytes) -> float:
+def check_parity(module: nn.Module, content: bytes, *, multiple_px: int) -> float:
     """Return the least PSNR in dB of onnxruntime against torch over all sizes.
 
     Raises WeightsError under 90 dB or beyond 1/255.
     """
-    session = runtime.Runner(content, multiple_px=1, receptive_field_px=None)
+    session = runtime.Runner(content, multiple_px=multiple_px, receptive_field_px=None)
     generator = torch.Generator().manual_seed(0)
     worst = float("inf")
     for height, width in PARITY_SIZES:
         x = torch.rand(1, 3, height, width, generator=generator)
+        # The runtime mirrors the border up to whole cells, and so does the reference.
+        border = ((0, 0), (0, 0), (0, -height % multiple_px), (0, -width % multiple_px))
+        whole = torch.from_numpy(np.pad(x.numpy(), border, mode="symmetric"))
         with torch.no_grad():
-            difference = session(x.numpy()) - module(x).numpy()
+            difference = session(x.numpy()) - module(whole).numpy()[:, :, :height, :width]
         psnr_db = -10 * np.log10(max(float(np.square(difference).mean()), 1e-20))
         if psnr_db < 90 or np.abs(difference).max() > 1 / 255:
             raise WeightsError(
@@ -93,3 +102,18 @@ def check_parity(module: nn.Module, content: bytes) -> float:
             )
         worst = min(worst, psnr_db)
     return round(float(worst), 1)
+
+
+def find_networks(paths: list[Path]) -> tuple[Path, Path | None]:
+    """Return the files of F and G (None if there is none) in a run folder, or the two files given.
+
+    Raises WeightsError where there is no F.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        f, g = paths[0] / "F.safetensors", paths[0] / "G.safetensors"
+        if not f.exists():
+            raise WeightsError(f"{paths[0]} holds no F.safetensors; let the training end, or give F and G as files.")
+        return f, g if g.exists() else None
+    if len(paths) > 2:
+        raise WeightsError(f"{len(paths)} files are given; give one run folder, or the files of F and G.")
+    return paths[0], paths[1] if len(paths) == 2 else None

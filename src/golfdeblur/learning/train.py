@@ -10,6 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import math
+import shutil
 import signal
 import threading
 import time
@@ -28,7 +29,7 @@ from golfdeblur.learning import mixture as mixtures
 from golfdeblur.learning.config import TrainConfig, learning_rate
 from golfdeblur.learning.objective import Inputs, Objective, build_objective
 from golfdeblur.learning.optimiser import Optimiser
-from golfdeblur.learning.run import Run
+from golfdeblur.learning.run import Run, commit
 from golfdeblur.learning.validation import Validation, mean_gain_db
 
 DIVERGED = 5.0
@@ -61,9 +62,12 @@ def train(
     torch.manual_seed(config.seed)
     objective, history = build_objective(config, inputs)
     sources, judge = _data(config, inputs, accelerator.device)
-    return _Training(config, accelerator, objective, Run(folder, config, origin=history)).run(
-        sources, judge, history=history, deadline=time.monotonic() + 60 * max_minutes, report=report
-    )
+    training = _Training(config, accelerator, objective, Run(folder, config, origin=history))
+    deadline = time.monotonic() + 60 * max_minutes
+    path = training.run(sources, judge, history=history, deadline=deadline, report=report)
+    if path is not None and inputs.propagator is not None:
+        shutil.copyfile(inputs.propagator, folder / "F.safetensors")  # so that the folder holds the whole model
+    return path
 
 
 class _Training:
@@ -259,7 +263,9 @@ class _Training:
     def _finish(self, history: dict[str, Any]) -> Path:
         cpu = self.accelerator.device.type == "cpu"
         device = f"{torch.get_num_threads()} CPU cores" if cpu else torch.cuda.get_device_name()
-        history |= {
+        history = {
+            **history,
+            "commit": commit(),
             "recipe": dataclasses.asdict(self.config),
             "balance": float(self.objective.loss.balance),
             "steps": self.step,
