@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -70,20 +71,23 @@ def test_wrong_weights_get_a_sentence(tmp_path: Path, vgg11: Path, vgg19: Path) 
             perceptual.load_features("vgg19", tmp_path / name)
 
 
-def test_a_failed_download_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vgg11: Path) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "cache"))
     monkeypatch.setattr(perceptual, "VGG11_URL", (tmp_path / "missing-6002323d.pth").as_uri())
     with pytest.raises(WeightsError, match="could not be fetched"):
-        perceptual.download_vgg11(tmp_path / "vgg11_bn.pth")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_damaged_download_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "source-6002323d.pth"
-    source.write_bytes(b"something else")
-    monkeypatch.setattr(perceptual, "VGG11_URL", source.as_uri())
+        perceptual.downloaded_vgg11()
+    damaged = tmp_path / "net-6002323d.pth"
+    damaged.write_bytes(b"something else")
+    monkeypatch.setattr(perceptual, "VGG11_URL", damaged.as_uri())
     with pytest.raises(WeightsError, match="damaged"):
-        perceptual.download_vgg11(tmp_path / "vgg11_bn.pth")
-    assert not (tmp_path / "vgg11_bn.pth").exists()
+        perceptual.downloaded_vgg11()
+    assert not list((tmp_path / "cache" / "checkpoints").iterdir())
+    sound = tmp_path / f"net-{hashlib.sha256(vgg11.read_bytes()).hexdigest()[:8]}.pth"
+    vgg11.rename(sound)
+    monkeypatch.setattr(perceptual, "VGG11_URL", sound.as_uri())
+    assert perceptual.load_features("vgg11-bn", perceptual.downloaded_vgg11())
+    sound.unlink()
+    assert perceptual.downloaded_vgg11().exists()  # from the cache
 
 
 def test_the_measured_balance_makes_both_terms_equal(vgg19: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from golfdeblur.errors import ConfigError, GolfError, Interrupted
 from golfdeblur.learning import checkpoint, networks
@@ -19,6 +20,7 @@ from golfdeblur.learning.blur import BlurConfig
 from golfdeblur.learning.config import SourceConfig, TrainConfig
 from golfdeblur.learning.mixture import Mixture, MixtureConfig
 from golfdeblur.learning.objective import Inputs
+from golfdeblur.learning.perceptual import VGG19
 from golfdeblur.learning.run import Run, read_log
 from golfdeblur.learning.train import train
 
@@ -237,6 +239,28 @@ def test_data_must_match_the_recipe(tmp_path: Path, photos: dict[str, Path]) -> 
         train(dataclasses.replace(TINY, stage="g"), Inputs(photos), tmp_path)
     with pytest.raises(ConfigError, match="--features"):
         train(dataclasses.replace(TINY, perceptual="vgg19"), Inputs(photos), tmp_path)
+
+
+def test_the_perceptual_loss_trains_with_a_measured_balance(tmp_path: Path, photos: dict[str, Path]) -> None:
+    features = tmp_path / "vgg19.safetensors"
+    save_file({k.removeprefix("layers."): v for k, v in VGG19().state_dict().items()}, features)
+    config = dataclasses.replace(TINY, content="mse", perceptual="vgg19")
+    rows: list[dict] = []
+    path = train(config, Inputs(photos, features=features), tmp_path / "run", report=rows.append)
+    assert "weight" in rows[0]["notice"]
+    terms = next(row["terms"] for row in rows if "terms" in row)
+    assert terms["perceptual"] == pytest.approx(terms["content"], rel=0.7)
+    assert path is not None
+    history = checkpoint.load_network(path)[1]
+    assert f"{history['balance']:.4g}" in rows[0]["notice"]
+
+
+@pytest.mark.slow
+def test_a_compiled_run_gives_the_same_loss(tmp_path: Path, inputs: Inputs) -> None:
+    for compiled in (False, True):
+        train(dataclasses.replace(TINY, compiled=compiled), inputs, tmp_path / str(compiled))
+    plain, fast = ([row["loss"] for row in read_log(tmp_path / str(c)) if "loss" in row] for c in (False, True))
+    assert fast == pytest.approx(plain, abs=1e-4)
 
 
 def command(folder: Path, photos: dict[str, Path], out: Path, *, steps: int = 40) -> list[str]:

@@ -41,8 +41,8 @@ def strokes(
 ) -> Iterator[Stroke]:
     """Yield x_0 = F(y), then x_1, ..., x_steps of G, fewer if a correction changes less than `stop_below`.
 
-    Without `g` there is x_0 alone. `y` is (B, 3, H, W) float32 in [0, 1]. The iterates are not clipped, as in training. Raises ConfigError for
-    negative or more than 100 steps.
+    Without `g` there is x_0 alone. `y` is (B, 3, H, W) float32 in [0, 1]. The iterates are not clipped, as in training.
+    Raises ConfigError for negative or more than 100 steps.
     """
     if not 0 <= steps <= MOST_STEPS:
         raise ConfigError(f"{steps} steps are asked for; 0 to {MOST_STEPS} are allowed, and {STEPS} are usual.")

@@ -18,7 +18,8 @@ PropagatorOption = Annotated[
     Path | None, typer.Option("--propagator", help="The trained F.safetensors, for a recipe of stage g.")
 ]
 FeaturesOption = Annotated[
-    Path | None, typer.Option("--features", help="The weights of the perceptual loss's feature network.")
+    str | None,
+    typer.Option("--features", help="Weights of the perceptual loss's network; 'download' fetches VGG-11-BN (507 MB)."),
 ]
 
 
@@ -63,7 +64,7 @@ def train(
         validation=named_paths(validation or []),
         propagator=propagator,
         initial=initial,
-        features=features,
+        features=_features(features),
     )
     writers: list[Any] = [_lines]
     first = os.environ.get("RANK", "0") == "0"  # of the processes that accelerate or torchrun started
@@ -105,6 +106,14 @@ def named_paths(given: list[str]) -> dict[str, Path]:
             raise ConfigError(f"{name} is given twice, as {paths[name]} and {path}; name each source once.")
         paths[name] = Path(path)
     return paths
+
+
+def _features(given: str | None) -> Path | None:
+    if given != "download":
+        return None if given is None else Path(given)
+    from golfdeblur.learning import perceptual
+
+    return perceptual.downloaded_vgg11()
 
 
 def _all_of(reports: list[Any]) -> Any:

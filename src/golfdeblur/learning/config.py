@@ -76,6 +76,8 @@ class TrainConfig:
     iterates: int = 5
     """N of eq. 4, for stage g."""
     bf16: bool = True
+    compiled: bool = False
+    """torch.compile: for long runs on a GPU. On two CPU cores it starts slowly and gains nothing (docs/log.md)."""
     seed: int = 0
     log_every: int = 50
     validate_every: int = 500

@@ -107,19 +107,27 @@ def load_features(kind: str, path: Path) -> nn.Module:
     return network.requires_grad_(False).eval()
 
 
-def download_vgg11(path: Path) -> None:
-    """Fetch torchvision's VGG-11-BN weights (507 MB) to `path`. Raises WeightsError where that fails."""
+def downloaded_vgg11() -> Path:
+    """Return torchvision's VGG-11-BN weights in torch's cache, fetched (507 MB) if they are not there yet.
+
+    Raises WeightsError where that fails.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / VGG11_URL.rpartition("/")[2]
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     try:
         torch.hub.download_url_to_file(VGG11_URL, str(temporary), progress=False)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        if not digest.startswith(VGG11_URL[-12:-4]):
+        if not digest.startswith(path.stem.rpartition("-")[2]):  # torch's file names end in the sum's first digits
             raise WeightsError(f"{VGG11_URL} arrived damaged (sha256 {digest[:8]}); try again.")
         temporary.replace(path)
     except OSError as error:
         raise WeightsError(f"{VGG11_URL} could not be fetched ({error}); copy the file to {path} yourself.") from error
     finally:
         temporary.unlink(missing_ok=True)
+    return path
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -83,7 +83,8 @@ class _Training:
         self.network = objective.network
         self.averaged = copy.deepcopy(objective.network).requires_grad_(False)
         self.optimiser = Optimiser(self.network, config.optimiser, betas=config.betas, weight_decay=config.weight_decay)
-        self.prepared = accelerator.prepare_model(objective) if accelerator.num_processes > 1 else objective
+        ready: Any = torch.compile(objective) if config.compiled else objective
+        self.prepared = accelerator.prepare_model(ready) if accelerator.num_processes > 1 else ready
         self.step, self.seconds = 0, 0.0
         self.best_gain_db, self.lowest_loss = -math.inf, math.inf
         self.window: list[dict[str, Tensor]] = []  # the loss terms of the steps since the last row of the log
@@ -220,6 +221,9 @@ class _Training:
         if self.accelerator.num_processes > 1:
             mean = cast(Tensor, self.accelerator.reduce(mean, "mean"))
         self.objective.loss.balance.copy_(mean)
+        self.report(
+            {"notice": f"The perceptual term gets the weight {float(mean):.4g}, measured to equal the content term."}
+        )
 
     def _save(self) -> None:
         self.run_files.save_state(
