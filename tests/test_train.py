@@ -18,6 +18,7 @@ from golfdeblur.errors import ConfigError, GolfError, Interrupted
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.blur import BlurConfig
 from golfdeblur.learning.config import SourceConfig, TrainConfig
+from golfdeblur.learning.export import find_networks
 from golfdeblur.learning.mixture import Mixture, MixtureConfig
 from golfdeblur.learning.objective import Inputs
 from golfdeblur.learning.perceptual import VGG19
@@ -98,11 +99,31 @@ def test_f_then_g(tmp_path: Path, photos: dict[str, Path]) -> None:
     assert history["propagator_sha256"] == checkpoint.network_hash(checkpoint.load_network(f)[0])
     assert network.spec == networks.PRESETS["fast"].g
     assert read_log(tmp_path / "g") == rows[4:]
-    assert (tmp_path / "g" / "best.safetensors").exists()
+    best, _ = find_networks([tmp_path / "g" / "best"])
+    assert same(best, f)
     assert same(tmp_path / "g" / "F.safetensors", f)  # the folder holds the whole model
     sheets = sorted((tmp_path / "g" / "sheets").iterdir())
     assert [s.name for s in sheets] == ["step-0000003.png", "step-0000006.png"]
     assert Image.open(sheets[0]).width == 5 * 160  # input, x0, x1, x2, sharp
+
+
+def test_joint_tuning_moves_both_networks_and_resumes(tmp_path: Path, photos: dict[str, Path]) -> None:
+    f = train(TINY, Inputs(photos), tmp_path / "f")
+    config = dataclasses.replace(TINY, stage="joint", iterates=2, optimiser="muon")
+    inputs, rows = Inputs(photos, propagator=f), []
+    whole = train(config, inputs, tmp_path / "whole", report=rows.append)
+    assert len(rows[-1]["psnr_db"]["photos"]) == 4  # y, x0, x1, x2
+    assert not same(f, tmp_path / "whole" / "F.safetensors")
+    network, history = checkpoint.load_network(tmp_path / "whole" / "G.safetensors")
+    assert network.tail[0].weight.abs().max() > 0  # it was zero
+    joint = checkpoint.load_network(tmp_path / "whole" / "F.safetensors")[0]
+    assert history["propagator_sha256"] == checkpoint.network_hash(joint)
+    assert train(config, inputs, tmp_path / "broken", max_minutes=0) is None
+    assert same(whole, train(config, inputs, tmp_path / "broken"))
+    tuned = train(config, Inputs(photos, propagator=f, initial=whole), tmp_path / "again")
+    assert not same(tuned, whole)
+    with pytest.raises(ConfigError, match="--propagator"):
+        train(config, Inputs(photos), tmp_path / "none")
 
 
 def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, inputs: Inputs) -> None:
@@ -289,6 +310,19 @@ def test_the_command_trains_and_explains(tmp_path: Path, photos: dict[str, Path]
     assert Image.open(plot).width > 1000
     fails(golf("train", "plot", tmp_path / "run", "-o", plot), "--force")
     fails(golf("train", "plot", tmp_path, "-o", tmp_path / "p.png"), "no log.jsonl")
+
+
+def test_tensorboard_gets_every_loss_and_score(tmp_path: Path, photos: dict[str, Path]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = golf(*command(tmp_path, photos, tmp_path / "run", steps=20)[1:], "--tensorboard")
+    assert result.returncode == 0, result.stderr
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {"loss", "loss/content", "lr", "psnr_db/photos/x0"}
+    rows = [row for row in read_log(tmp_path / "run") if "loss" in row]
+    logged = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert logged == [(row["step"], pytest.approx(row["loss"], rel=1e-6)) for row in rows]
 
 
 def killed_at_random(tmp_path: Path, photos: dict[str, Path], times: int) -> None:

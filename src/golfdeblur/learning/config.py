@@ -51,7 +51,7 @@ class TrainConfig:
     """Everything that decides how a run turns out, apart from the data's paths."""
 
     stage: str = "f"
-    """`f` trains the propagator, `g` the corrector behind a frozen propagator."""
+    """`f` trains the propagator, `g` the corrector behind a frozen propagator, `joint` tunes both together."""
     model: str = "fast"
     steps: int = 10_000
     optimiser: str = "adamw"
@@ -74,7 +74,7 @@ class TrainConfig:
     balance: float = 0.0
     """Weight of the perceptual term, the paper's lambda. 0 measures it, so that both terms start out of one size."""
     iterates: int = 5
-    """N of eq. 4, for stage g."""
+    """N of eq. 4, for stages g and joint."""
     bf16: bool = True
     compiled: bool = False
     """torch.compile: for long runs on a GPU. On two CPU cores it starts slowly and gains nothing (docs/log.md)."""
@@ -87,7 +87,7 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
 
     def __post_init__(self) -> None:
-        _one_of("stage", self.stage, ("f", "g"))
+        _one_of("stage", self.stage, ("f", "g", "joint"))
         _one_of("model", self.model, networks.PRESETS)
         _one_of("optimiser", self.optimiser, ("adamw", "muon"))
         _one_of("schedule", self.schedule, ("cosine", "exponential"))

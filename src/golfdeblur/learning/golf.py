@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from golfdeblur.errors import ConfigError
@@ -75,8 +74,3 @@ class GolfOptimizer(nn.Module):
         for x in self.iterates(y, steps):  # noqa: B007
             pass
         return x
-
-    @torch.no_grad()
-    def restore(self, y: Tensor, steps: int = 3) -> Tensor:
-        """Return x_steps clipped to [0, 1], without keeping gradients."""
-        return self(y, steps).clamp(0, 1)

@@ -23,8 +23,8 @@ def charbonnier(x: Tensor, sharp: Tensor, *, epsilon: float = 1e-3) -> Tensor:
 
 
 def psnr(x: Tensor, sharp: Tensor) -> Tensor:
-    """Return the negative mean PSNR of the batch in units of 10 dB: log10 of each image's mean square."""
-    return torch.log10(((x - sharp) ** 2).mean((1, 2, 3)) + 1e-6).mean()
+    """Return (60 dB - PSNR) / 10 dB, the mean over the batch; 0 is reached at 60 dB, so that it is never negative."""
+    return 6 + torch.log10(((x - sharp) ** 2).mean((1, 2, 3)) + 1e-6).mean()
 
 
 def spectrum_l1(x: Tensor, sharp: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """What a run minimises: eq. 6 for the propagator F, eq. 4 for the corrector G, built from a recipe and its files.
 
+The joint stage, which the paper does not have, minimises the mean loss of x_0, ..., x_N over F and G together.
+
 Source: section 3 of "A Deep Optimization Approach for Image Deconvolution".
 """
 
@@ -27,15 +29,15 @@ class Inputs:
     validation: dict[str, Path] = field(default_factory=dict)
     """Folders of real pairs to judge by, beside the held-out photographs."""
     propagator: Path | None = None
-    """The trained F.safetensors, for stage g."""
+    """The trained F.safetensors, for stages g and joint."""
     initial: Path | None = None
-    """The first weights of the network itself, to fine-tune."""
+    """The first weights of the network itself, to fine-tune; in stage joint those of G."""
     features: Path | None = None
     """The weights of the perceptual loss's feature network."""
 
 
 class Objective(nn.Module):
-    """The loss of one batch: eq. 6 where `frozen` is None, else eq. 4 from x_0 = frozen(y)."""
+    """The loss of one batch: eq. 6 of a Propagator, eq. 4 of a Corrector from x_0 = frozen(y), both of the two."""
 
     def __init__(
         self, network: nn.Module, frozen: golf.Propagator | None, loss: losses.Loss, *, iterates: int, bf16: bool
@@ -54,8 +56,10 @@ class Objective(nn.Module):
         return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
 
     def estimates(self, network: nn.Module, y: Tensor) -> Iterator[Tensor]:
-        """Yield what `network` makes of `y`: F(y), or the N iterates of G from x_0."""
-        if self.frozen is None:
+        """Yield what `network` makes of `y`: F(y), or the N iterates of G from x_0, or both."""
+        if isinstance(network, golf.GolfOptimizer):
+            yield from network.iterates(y, self.iterates)
+        elif self.frozen is None:
             yield network(y)
         else:
             with torch.no_grad():
@@ -63,7 +67,7 @@ class Objective(nn.Module):
             yield from cast(golf.Corrector, network).iterates(x, self.iterates)
 
     def judged(self, network: nn.Module, y: Tensor) -> Iterator[Tensor]:
-        """Yield x_0, x_1, ...: the same, with x_0 before the iterates of G."""
+        """Yield x_0, x_1, ...: the same, with x_0 before the iterates of a lone G."""
         if self.frozen is not None:
             yield self.frozen(y)
         yield from self.estimates(network, y)
@@ -90,12 +94,17 @@ def build_objective(config: TrainConfig, inputs: Inputs) -> tuple[Objective, dic
     loss = losses.Loss(
         config.content, spectrum_weight=config.spectrum_weight, features=features, balance=config.balance
     )
+    module: nn.Module = golf.Propagator(network) if config.stage == "f" else golf.Corrector(network)
     frozen = None
-    if config.stage == "g":
+    if config.stage != "f":
         if inputs.propagator is None:
-            raise ConfigError("Stage g needs a trained propagator; give --propagator RUN/F.safetensors.")
-        trained, _ = checkpoint.load_network(inputs.propagator)
-        frozen = golf.Propagator(trained).requires_grad_(False).eval()
-        history["propagator_sha256"] = checkpoint.network_hash(trained)
-    module = golf.Propagator(network) if frozen is None else golf.Corrector(network)
+            raise ConfigError(f"Stage {config.stage} needs a trained propagator; give --propagator RUN/F.safetensors.")
+        trained, before = checkpoint.load_network(inputs.propagator)
+        propagator = golf.Propagator(trained)
+        if config.stage == "g":
+            frozen = propagator.requires_grad_(False).eval()
+            history["propagator_sha256"] = checkpoint.network_hash(trained)
+        else:
+            module = golf.GolfOptimizer(propagator, cast(golf.Corrector, module))
+            history["propagator"] = {"sha256": checkpoint.network_hash(trained), "history": before}
     return Objective(module, frozen, loss, iterates=config.iterates, bf16=config.bf16), history

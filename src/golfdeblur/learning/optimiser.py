@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from golfdeblur.learning import networks
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration that takes all singular values near 1 in five rounds."""
 
@@ -92,6 +94,9 @@ class Optimiser:
 
 
 def hidden_kernels(network: nn.Module) -> list[nn.Parameter]:
-    """List the convolution kernels between the network's first and last ones, which touch pixels directly."""
-    kernels = [p for p in network.parameters() if p.requires_grad and p.ndim == 4]
-    return [p for p in kernels[1:] if p.shape[1] > 3 and p is not kernels[-1]]
+    """List the convolution kernels that do not touch pixels directly: without the first and last of every network."""
+    found = []
+    for part in [m for m in network.modules() if isinstance(m, networks.ResidualCNN | networks.ResidualUNet)]:
+        kernels = [p for p in part.parameters() if p.requires_grad and p.ndim == 4]
+        found += [p for p in kernels[1:] if p.shape[1] > 3 and p is not kernels[-1]]
+    return found

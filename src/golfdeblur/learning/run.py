@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 
 from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.config import TrainConfig
 
 DIGEST_BYTES = 32
@@ -25,13 +27,17 @@ DIGEST_BYTES = 32
 class Run:
     """The folder of one run.
 
-    It holds config.json (with the commit), log.jsonl, last.pt and previous.pt to resume from, best.safetensors (the
-    highest validation so far), sheets/ and in the end F.safetensors or G.safetensors.
+    It holds config.json (with the commit), log.jsonl, last.pt and previous.pt to resume from, sheets/, best/ (the
+    networks of the highest validation so far) and in the end F.safetensors, G.safetensors or both.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, *, origin: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, config: TrainConfig, *, origin: dict[str, Any], frozen: Path | None = None
+    ) -> None:
         self.folder = folder
         self.config = config
+        self.frozen = frozen
+        """The F that a G is trained behind; it is copied beside every G, so that the two are a whole model."""
         self.origin = origin
         """The networks that the run starts from, by their hashes."""
 
@@ -65,6 +71,19 @@ class Run:
         """Write the contact sheet of `step` to sheets/."""
         (self.folder / "sheets").mkdir(exist_ok=True)
         picture.save(self.folder / "sheets" / f"step-{step:07}.png")
+
+    def save_networks(self, place: str, found: dict[str, networks.Network], history: dict[str, Any]) -> Path:
+        """Write networks by letter, F before G, as safetensors to `place` in the folder; return the last one's path."""
+        folder = self.folder / place
+        folder.mkdir(exist_ok=True)
+        if "F" in found and "G" in found:
+            history = {**history, "propagator_sha256": checkpoint.network_hash(found["F"])}
+        if self.frozen is not None:
+            shutil.copyfile(self.frozen, folder / "F.safetensors")
+        for letter, network in sorted(found.items()):
+            path = folder / f"{letter}.safetensors"
+            checkpoint.save_network(path, network, history)
+        return path
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace last.pt atomically; the one before stays as previous.pt.

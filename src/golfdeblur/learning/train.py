@@ -1,7 +1,8 @@
 """Train F (eq. 6) or G (eq. 4): one loop, one frozen configuration, exact resume, any number of processes.
 
 F minimises L(F(y), sharp). G minimises (1/N) sum_i L(G^(i)(x_0), sharp) over its own iterates from x_0 = F(y), with
-F frozen. Source: section 3 and 5.2 of "A Deep Optimization Approach for Image Deconvolution".
+F frozen. A third stage, not the paper's, tunes both together.
+Source: sections 3 and 5.2 of "A Deep Optimization Approach for Image Deconvolution".
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import copy
 import dataclasses
 import math
-import shutil
 import signal
 import threading
 import time
@@ -24,7 +24,7 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from torch import Tensor, nn
 
 from golfdeblur.errors import ConfigError, GolfError, Interrupted
-from golfdeblur.learning import checkpoint, data, networks
+from golfdeblur.learning import data, networks
 from golfdeblur.learning import mixture as mixtures
 from golfdeblur.learning.config import TrainConfig, learning_rate
 from golfdeblur.learning.objective import Inputs, Objective, build_objective
@@ -62,12 +62,9 @@ def train(
     torch.manual_seed(config.seed)
     objective, history = build_objective(config, inputs)
     sources, judge = _data(config, inputs, accelerator.device)
-    training = _Training(config, accelerator, objective, Run(folder, config, origin=history))
+    training = _Training(config, accelerator, objective, _run(folder, config, inputs, history))
     deadline = time.monotonic() + 60 * max_minutes
-    path = training.run(sources, judge, history=history, deadline=deadline, report=report)
-    if path is not None and inputs.propagator is not None:
-        shutil.copyfile(inputs.propagator, folder / "F.safetensors")  # so that the folder holds the whole model
-    return path
+    return training.run(sources, judge, history=history, deadline=deadline, report=report)
 
 
 class _Training:
@@ -184,8 +181,7 @@ class _Training:
         gain_db = mean_gain_db(scores)
         if gain_db > self.best_gain_db:
             self.best_gain_db = gain_db
-            notes = {"steps": self.step, "psnr_db": scores}
-            checkpoint.save_network(self.run_files.folder / "best.safetensors", self._exported(), notes)
+            self.run_files.save_networks("best", self._networks(), {"steps": self.step, "psnr_db": scores})
         self.run_files.sheet(self.step, judge.sheet(iterates))
         row = {"step": self.step, "psnr_db": scores, "minutes": self.seconds / 60}
         self.run_files.log(row)
@@ -261,8 +257,12 @@ class _Training:
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_gain_db, self.lowest_loss = state["best_gain_db"], state["lowest_loss"]
 
-    def _exported(self) -> networks.Network:
-        return cast(networks.Network, cast(Any, self.averaged).residual)
+    def _networks(self) -> dict[str, networks.Network]:
+        """Return the averaged networks that the run trains, by letter."""
+        averaged = cast(Any, self.averaged)
+        if self.config.stage == "joint":
+            return {"F": averaged.f.residual, "G": averaged.g.residual}
+        return {self.config.stage.upper(): averaged.residual}
 
     def _finish(self, history: dict[str, Any]) -> Path:
         cpu = self.accelerator.device.type == "cpu"
@@ -276,9 +276,11 @@ class _Training:
             "hours": self.seconds / 3600,
             "hardware": f"{self.accelerator.num_processes} x {device}",
         }
-        path = self.run_files.folder / ("F.safetensors" if self.config.stage == "f" else "G.safetensors")
-        checkpoint.save_network(path, self._exported(), history)
-        return path
+        return self.run_files.save_networks(".", self._networks(), history)
+
+
+def _run(folder: Path, config: TrainConfig, inputs: Inputs, history: dict[str, Any]) -> Run:
+    return Run(folder, config, origin=history, frozen=inputs.propagator if config.stage == "g" else None)
 
 
 class _Clock:

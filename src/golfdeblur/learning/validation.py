@@ -18,6 +18,7 @@ Iterates = Callable[[Tensor], Iterator[Tensor]]
 SHEET_CROP_PX = 160
 SHEET_ROWS = 3
 CAPTION_PX = 16
+CAPTION_CHARACTERS = 28
 
 
 class Validation:
@@ -41,14 +42,15 @@ class Validation:
 
     @torch.no_grad()
     def sheet(self, iterates: Iterates) -> Image.Image:
-        """Show the middle of the first pairs of every set: input, x0, x1, ..., sharp, each row one pair."""
+        """Show the middle of some pairs of every set: input, x0, x1, ..., sharp, each row one pair."""
         rows = []
         for name, pairs in self.sets.items():
-            for blurry, sharp, label in pairs[:SHEET_ROWS]:
+            # Spread over the set: neighbouring names are often frames of one scene.
+            for blurry, sharp, label in pairs[:: max(1, len(pairs) // SHEET_ROWS)][:SHEET_ROWS]:
                 y, target = self._float(blurry), self._float(sharp)
                 shown = [y, *iterates(y), target]
-                titles = [f"{name}: {label}", *(f"x{i}" for i in range(len(shown) - 2)), "sharp"]
-                notes = [f"{t} {float(psnr_db(x, target)):.2f}" for t, x in zip(titles[:-1], shown[:-1], strict=True)]
+                titles = [f"{name}: {label}"[: CAPTION_CHARACTERS - 6], *(f"x{i}" for i in range(len(shown) - 2))]
+                notes = [f"{t} {float(psnr_db(x, target)):.2f}" for t, x in zip(titles, shown[:-1], strict=True)]
                 rows.append([_captioned(_middle(x), t) for x, t in zip(shown, [*notes, "sharp"], strict=True)])
         width = max((len(row) for row in rows), default=1)
         blank = np.zeros((SHEET_CROP_PX + CAPTION_PX, SHEET_CROP_PX, 3), np.uint8)
@@ -81,5 +83,5 @@ def _middle(x: Tensor) -> np.ndarray:
 def _captioned(pixels: np.ndarray, caption: str) -> np.ndarray:
     framed = Image.new("RGB", (SHEET_CROP_PX, SHEET_CROP_PX + CAPTION_PX))
     framed.paste(Image.fromarray(pixels), (0, CAPTION_PX))
-    ImageDraw.Draw(framed).text((2, 2), caption[:28], fill="white")
+    ImageDraw.Draw(framed).text((2, 2), caption[:CAPTION_CHARACTERS], fill="white")
     return np.asarray(framed)
