@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import deblur, runtime
+from golfdeblur import deblur, memory, runtime
 from golfdeblur.errors import ConfigError, ImageError, WeightsError
+from golfdeblur.picture import from_samples
 from golfdeblur.strokes import strokes
 
 
@@ -117,7 +118,7 @@ def test_grey_stays_grey(model: deblur.Model, photo: np.ndarray) -> None:
 def test_tiles_of_a_large_picture_equal_the_full_frame(model: deblur.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).random((1, 3, 150, 201), np.float32)
     whole = model.f(x)
-    monkeypatch.setattr(runtime, "TILE_PX", 32)
+    monkeypatch.setattr(model.f, "tile_px", 64 * 64)
     assert np.abs(model.f(x) - whole).max() <= 1e-6
 
 
@@ -181,12 +182,31 @@ def test_the_embedded_model_runs_tiles_like_the_full_frame(monkeypatch: pytest.M
     x = np.random.default_rng(0).random((1, 3, 264, 400), np.float32)
     for runner in (model.f, model.g):
         whole = runner(x)
-        monkeypatch.setattr(runtime, "TILE_PX", 64)
+        monkeypatch.setattr(runner, "tile_px", 256 * 256)
         assert np.abs(runner(x) - whole).max() <= 1e-6
-        monkeypatch.undo()
 
 
 def test_importing_is_quick_and_brings_no_torch() -> None:
     code = "import sys, golfdeblur; print(*[m for m in ('torch', 'onnxruntime', 'rich', 'typer') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == []
+
+
+# any size within a budget of memory
+
+
+def test_strips_give_the_same_picture_as_whole_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = golfdeblur.load()
+    blurry = np.random.default_rng(0).integers(0, 256, (413, 301, 3), np.uint8)
+    blurry = np.asarray(Image.fromarray(blurry).resize((601, 827), Image.Resampling.BICUBIC))
+    whole = model.run(from_samples(blurry), steps=2)
+    monkeypatch.setattr(memory, "plan", lambda need, budget: memory.Plan(500 * 400, 64))
+    strips = model.run(from_samples(blurry), steps=2)
+    assert np.array_equal(strips.picture.colour, whole.picture.colour)
+    assert strips.changes == pytest.approx(whole.changes, rel=1e-4)
+
+
+def test_a_budget_that_is_too_small_says_what_is_enough(jpeg: Path) -> None:
+    model = golfdeblur.load(max_memory=1000)
+    with pytest.raises(ConfigError, match="--max-memory"):
+        model.deblur(Image.open(jpeg))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.tiles import run_tiled, spans
+from golfdeblur.tiles import run_in_strips, run_tiled, spans
 
 
 def neighbours(x: np.ndarray) -> np.ndarray:
@@ -35,3 +35,16 @@ def test_spans_cover_everything_once() -> None:
 def test_tiles_that_miss_the_cells_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         list(spans(64, **{"core": 16, "overlap": 8, "multiple": 8, **wrong}))
+
+
+@pytest.mark.parametrize("height", [8, 64, 101, 136])
+@pytest.mark.parametrize("core", [16, 32, 128])
+@pytest.mark.parametrize("block", [5, 40, 200])
+def test_strips_of_two_networks_equal_the_full_frames(height: int, core: int, block: int) -> None:
+    x = np.random.default_rng(0).random((1, 3, height, 40))
+    blocks = (x[:, :, top : top + block] for top in range(0, height, block))
+    first = run_in_strips(neighbours, blocks, height, core=core, overlap=8, multiple=8)
+    second = run_in_strips(neighbours, (out for _, out in first), height, core=24, overlap=8, multiple=8)
+    given, made = (np.concatenate(parts, axis=2) for parts in zip(*second, strict=True))
+    assert np.array_equal(given, neighbours(x))
+    assert np.array_equal(made, neighbours(neighbours(x)))

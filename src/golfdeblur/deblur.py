@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from golfdeblur import image
+from golfdeblur import image, memory
 from golfdeblur.errors import ImageError
 from golfdeblur.picture import Picture, from_pil, from_samples, to_pil
 from golfdeblur.runtime import Runner, Weights, find_weights
-from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, strokes
+from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, check_steps, strokes
+from golfdeblur.tiles import run_in_strips
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
     Kind = TypeVar("Kind", str, Path, Image.Image, np.ndarray, Picture)
 
 DEFAULT_MODEL = "fast"
+
+
+UNKNOWN_BYTES_PER_PX = 1000
+"""For models whose config.json does not say what a pixel takes: more than any of ours."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A picture after the last stroke."""
+
+    picture: Picture
+    changes: list[float]
+    """The mean change of every stroke, in units of the pixel range [0, 1]."""
+    settled: bool
+    """The last stroke changed next to nothing, and no more were made."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,8 @@ class Model:
     f: Runner
     g: Runner | None
     """None in a model without a corrector."""
+    max_memory: int | None = None
+    """Bytes that the process may take; None: half of what is free when a picture comes."""
 
     def deblur(self, picture: Kind, *, steps: int = STEPS) -> Kind:
         """Return the deblurred picture, of the same kind, size and depth as `picture`.
@@ -55,13 +73,44 @@ class Model:
 
     def restore(self, picture: Picture, *, steps: int = STEPS) -> Picture:
         """Return `picture` after the last stroke."""
+        return self.run(picture, steps=steps).picture
+
+    def run(self, picture: Picture, *, steps: int = STEPS) -> Restored:
+        """Return `picture` after the last stroke, and what the strokes did.
+
+        Where whole frames do not fit into memory, strips of it go through all strokes one after another. The result
+        is the same, except that such a picture never settles early. Raises ConfigError if the budget is too small.
+        """
+        stages = [self.f, *([self.g] * steps if self.g else [])]
+        check_steps(steps)
+        plan = self._plan(picture, stages)
+        for stage in stages:
+            stage.tile_px = plan.tile_px
+        if plan.strip_rows is not None:
+            return _run_in_strips(picture, stages, plan.strip_rows)
+        changes = []
         for stroke in self.iterate(picture, steps=steps):
-            last = stroke
-        return with_stroke(picture, last)
+            changes.append(stroke.change)
+        return Restored(with_stroke(picture, stroke), changes, stroke.settled)
+
+    def _plan(self, picture: Picture, stages: list[Runner]) -> memory.Plan:
+        width, height = picture.size
+        entries = self.weights.config["networks"].values()
+        tiled = all(stage.receptive_field_px is not None for stage in stages)
+        need = memory.Need(
+            width,
+            height,
+            # As it came, as it goes, and once more in the decoder or encoder, with four bytes a pixel.
+            stored_bytes=2 * picture.colour.nbytes + 4 * width * height,
+            stages=len(stages),
+            overlap_px=max(stage.overlap_px for stage in stages) if tiled else 0,
+            bytes_per_px=max(entry.get("bytes_per_px", UNKNOWN_BYTES_PER_PX) for entry in entries),
+        )
+        return memory.plan(need, memory.default_budget() if self.max_memory is None else self.max_memory)
 
     def iterate(self, picture: Picture, *, steps: int = STEPS, stop_below: float = STOP_BELOW) -> Iterator[Stroke]:
         """Yield the strokes on `picture` with their changes: what the command reports."""
-        y = np.ascontiguousarray(picture.pixels.transpose(2, 0, 1))[None]
+        y = picture.rows(0, picture.size[1])
         return strokes(self.f, self.g, y, steps=steps, stop_below=stop_below)
 
     def __call__(self, y: np.ndarray, *, steps: int = STEPS) -> np.ndarray:
@@ -69,18 +118,39 @@ class Model:
         return self.deblur(y, steps=steps)
 
 
-def load(model: str | Path = DEFAULT_MODEL) -> Model:
+def load(model: str | Path = DEFAULT_MODEL, *, runtime: str = "auto", max_memory: int | None = None) -> Model:
     """Load an embedded model by name (`fast`), or one from a folder with F.onnx, G.onnx and config.json.
 
-    Raises WeightsError for an unknown model and for weights that do not match their checksum.
+    `runtime` is one of `backends.RUNTIMES`, `max_memory` in bytes. Raises WeightsError for an unknown model and for
+    weights that do not match their checksum, ConfigError for a runtime that cannot be used here.
     """
     weights = find_weights(model)
-    return Model(weights, weights.load("F"), weights.load("G") if "G" in weights.config["networks"] else None)
+    f, g = (weights.load(x, runtime) if x in weights.config["networks"] else None for x in ("F", "G"))
+    assert f is not None  # find_weights checked it
+    return Model(weights, f, g, max_memory)
+
+
+def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restored:
+    height = picture.size[1]
+    sums = [0.0] * len(stages)
+    blocks: Iterator[np.ndarray] = (picture.rows(top, min(top + rows, height)) for top in range(0, height, rows))
+
+    def through(index: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        stage = stages[index]
+        strips = run_in_strips(stage, blocks, height, core=rows, overlap=stage.overlap_px, multiple=stage.multiple_px)
+        for given, made in strips:
+            sums[index] += float(np.abs(made - given).sum(dtype=np.float64))
+            yield made
+
+    for index in range(len(stages)):
+        blocks = through(index, blocks)
+    made = picture.repainted(blocks)
+    return Restored(made, [total / (3 * height * picture.size[0]) for total in sums], settled=False)
 
 
 def with_stroke(picture: Picture, stroke: Stroke) -> Picture:
     """Return `picture` with the pixels of a stroke, clipped to [0, 1]."""
-    return picture.with_pixels(np.clip(stroke.pixels[0].transpose(1, 2, 0), 0, 1))
+    return picture.repainted([stroke.pixels])
 
 
 def default_output(path: Path) -> Path:
@@ -108,18 +178,15 @@ def _as_picture(given):  # type: ignore[no-untyped-def]
 def _from_floats(given: np.ndarray):  # type: ignore[no-untyped-def]
     if not np.isfinite(given).all() or given.min(initial=0) < 0 or given.max(initial=0) > 1:
         raise ImageError("An array of floats must lie in [0, 1] without NaN; divide by 255 or clip it first.")
-    shaped = from_samples(np.zeros(given.shape, np.uint8))  # checks the shape
+    from_samples(np.zeros(given.shape, np.uint8))  # checks the shape
     channels = 1 if given.ndim == 2 else given.shape[2]
     cube = given.reshape(*given.shape[:2], channels)
     colours = 1 if channels <= 2 else 3
-    pixels = np.repeat(cube[:, :, :1], 3, axis=2) if colours == 1 else cube[:, :, :3]
-    source = shaped.with_pixels(np.ascontiguousarray(pixels, np.float32))
 
     def like(picture: Picture) -> np.ndarray:
-        out = picture.pixels.mean(axis=2, keepdims=True) if colours == 1 else picture.pixels
-        return np.concatenate([out.astype(given.dtype), cube[:, :, colours:]], axis=2).reshape(given.shape)
+        return np.concatenate([picture.colour.astype(given.dtype), cube[:, :, colours:]], axis=2).reshape(given.shape)
 
-    return source, like
+    return Picture(cube[:, :, :colours].astype(np.float32)), like
 
 
 def strip(picture: Picture, strokes_: list[Picture], *, height_px: int = 480) -> Picture:
@@ -129,7 +196,7 @@ def strip(picture: Picture, strokes_: list[Picture], *, height_px: int = 480) ->
     font = ImageFont.load_default(size=20)
     panels = []
     for index, shown in enumerate([picture, *strokes_]):
-        panel = Image.fromarray(Picture(shown.pixels).samples())
+        panel = Image.fromarray(np.broadcast_to(shown.in_8_bits().colour, (*shown.colour.shape[:2], 3)).copy())
         panel.thumbnail((10 * height_px, height_px), Image.Resampling.LANCZOS)
         panels.append(("input" if index == 0 else f"x{index - 1}", panel))
     gap, bar = 6, 28

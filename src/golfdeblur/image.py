@@ -14,7 +14,6 @@ import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +162,7 @@ def _encode(picture: Picture, file: Any, kind: str) -> None:
         image16.write_png16(picture, file)
         return
     if picture.bits == 16 and kind != "PNG":
-        picture = replace(picture, bits=8, alpha=None if picture.alpha is None else picture.alpha >> 8)
+        picture = picture.in_8_bits()
     out = to_pil(picture)
     if kind == "JPEG" and picture.alpha is not None:
         out = out.convert(picture.layout)

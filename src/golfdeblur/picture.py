@@ -1,9 +1,10 @@
-"""The picture in memory: pixels in [0, 1], and what must survive: alpha, bit depth, EXIF, ICC profile, JPEG quality."""
+"""The picture in memory: its colour, and what must survive: alpha, bit depth, EXIF, ICC profile, JPEG quality."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -36,33 +37,65 @@ class Keepsakes:
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright image: `pixels` (H, W, 3) float32 in [0, 1], and how it was stored."""
+    """An upright image and how it was stored. The colour stays as it came, a byte a sample: large photos are large."""
 
-    pixels: np.ndarray
+    colour: np.ndarray
+    """(H, W, 1) or (H, W, 3) of uint8, uint16, or float32 in [0, 1]."""
     alpha: np.ndarray | None = None
-    """(H, W) uint8 or uint16, never touched."""
-    bits: int = 8
-    layout: Layout = "RGB"
+    """(H, W) of the same type, never touched."""
     keep: Keepsakes = field(default_factory=Keepsakes)
+
+    @property
+    def layout(self) -> Layout:
+        """Grey or colour."""
+        return "L" if self.colour.shape[2] == 1 else "RGB"
+
+    @property
+    def bits(self) -> int:
+        """Bits of a sample in a file: 16, or 8 also for floats."""
+        return 16 if self.colour.dtype == np.uint16 else 8
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.pixels.shape[1], self.pixels.shape[0]
+        return self.colour.shape[1], self.colour.shape[0]
 
-    def with_pixels(self, pixels: np.ndarray) -> Picture:
-        """Return the same picture with other pixels, (H, W, 3) in [0, 1]."""
-        return replace(self, pixels=pixels)
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """Return rows `top` to `bottom` as a network takes them: (1, 3, bottom - top, W) float32 in [0, 1]."""
+        planes = self.colour[top:bottom].transpose(2, 0, 1)[None].astype(np.float32)
+        if self.colour.dtype != np.float32:
+            planes /= np.float32(np.iinfo(self.colour.dtype).max)
+        return np.repeat(planes, 3, axis=1) if self.layout == "L" else planes
+
+    def repainted(self, blocks: Iterable[np.ndarray]) -> Picture:
+        """Return the same picture with other colour, given as consecutive blocks of rows, (1, 3, h, W), any range."""
+        colour, top = np.empty_like(self.colour), 0
+        for block in blocks:
+            values = np.clip(block[0], 0, 1).transpose(1, 2, 0)
+            if self.layout == "L":
+                values = values.mean(axis=2, keepdims=True)
+            if colour.dtype != np.float32:
+                values = np.rint(values * np.float32(np.iinfo(colour.dtype).max))
+            colour[top : top + block.shape[2]] = values
+            top += block.shape[2]
+        return replace(self, colour=colour)
 
     def samples(self) -> np.ndarray:
         """Return what is stored in a file: (H, W) or (H, W, C) uint8 or uint16, alpha last."""
-        dtype, top = (np.uint16, 65535) if self.bits == 16 else (np.uint8, 255)
-        colour = self.pixels.mean(axis=2, keepdims=True) if self.layout == "L" else self.pixels
-        stored = np.clip(colour, 0, 1)
-        stored = np.rint(stored * np.float32(top)).astype(dtype)
-        if self.alpha is not None:
-            stored = np.concatenate([stored, self.alpha[:, :, None].astype(dtype)], axis=2)
+        picture = self.in_8_bits() if self.colour.dtype == np.float32 else self
+        stored = picture.colour
+        if picture.alpha is not None:
+            stored = np.concatenate([stored, picture.alpha[:, :, None]], axis=2)
         return stored[:, :, 0] if stored.shape[2] == 1 else stored
+
+    def in_8_bits(self) -> Picture:
+        """Return the picture with samples of 8 bits, rounded; alpha loses its lower byte."""
+        if self.colour.dtype == np.float32:
+            return replace(self, colour=np.rint(self.colour * np.float32(255)).astype(np.uint8))
+        if self.colour.dtype == np.uint8:
+            return self
+        alpha = None if self.alpha is None else (self.alpha >> 8).astype(np.uint8)
+        return replace(self, colour=((self.colour.astype(np.uint32) + 128) // 257).astype(np.uint8), alpha=alpha)
 
 
 def from_samples(samples: np.ndarray, keep: Keepsakes | None = None) -> Picture:
@@ -78,15 +111,9 @@ def from_samples(samples: np.ndarray, keep: Keepsakes | None = None) -> Picture:
         )
     if samples.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"An array of {samples.dtype} is no image; give uint8 or uint16, or floats in [0, 1].")
-    bits = 16 if samples.dtype == np.uint16 else 8
     channels = samples.shape[2]
     alpha = samples[:, :, -1].copy() if channels in (2, 4) else None
-    colour = samples[:, :, : 1 if channels <= 2 else 3]
-    layout: Layout = "L" if channels <= 2 else "RGB"
-    pixels = colour.astype(np.float32) / np.float32(2**bits - 1)
-    if layout == "L":
-        pixels = np.repeat(pixels, 3, axis=2)
-    return Picture(np.ascontiguousarray(pixels), alpha, bits, layout, keep or Keepsakes())
+    return Picture(samples[:, :, : 1 if channels <= 2 else 3], alpha, keep or Keepsakes())
 
 
 def from_pil(picture: Image.Image) -> Picture:
@@ -107,14 +134,13 @@ def from_pil(picture: Image.Image) -> Picture:
     mode = {(True, True): "LA", (True, False): "L", (False, True): "RGBA", (False, False): "RGB"}[grey, transparent]
     if picture.mode == "La":
         picture = picture.convert("LA")
-    return from_samples(np.asarray(picture.convert(mode)), keep)
+    return from_samples(np.asarray(picture if picture.mode == mode else picture.convert(mode)), keep)
 
 
 def to_pil(picture: Picture) -> Image.Image:
     """Return a Pillow image of mode L, LA, RGB, RGBA or I;16. Colour of 16 bits comes back in 8, Pillow has no more."""
     if picture.bits == 16 and (picture.layout == "RGB" or picture.alpha is not None):
-        alpha = None if picture.alpha is None else (picture.alpha >> 8).astype(np.uint8)
-        picture = replace(picture, bits=8, alpha=alpha)
+        picture = picture.in_8_bits()
     out = Image.fromarray(picture.samples())
     if picture.keep.icc_profile:
         out.info["icc_profile"] = picture.keep.icc_profile

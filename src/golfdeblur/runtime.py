@@ -14,14 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur.errors import WeightsError
+from golfdeblur import backends
+from golfdeblur.backends import Network
+from golfdeblur.errors import ConfigError, WeightsError
+from golfdeblur.memory import LARGEST_TILE_PX
 from golfdeblur.tiles import run_tiled
 
 EMBEDDED = Path(__file__).parent / "weights"
 FORMAT = 1
 
-TILE_PX = 768
-"""Larger images are run in tiles with cores of this size; a multiple of every network's cell."""
+SMALLEST_TILE_PX = 256 * 256
+"""Where even this does not fit into memory, the picture fails."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +39,40 @@ class Weights:
         """Return the entry of network `F` or `G`: file, sha256, parameters, multiple_px, receptive_field_px."""
         return self.config["networks"][letter]
 
-    def load(self, letter: str) -> Runner:
-        """Check the sha256 of network `F` or `G` and make it runnable. Raises WeightsError if it does not match."""
+    def load(self, letter: str, runtime: str = "auto") -> Runner:
+        """Check the sha256 of network `F` or `G` and make it runnable in one of `backends.RUNTIMES`.
+
+        Raises WeightsError if the checksum does not match, ConfigError for a runtime that is unknown, not installed,
+        or too inexact.
+        """
         entry = self.network(letter)
         path = self.folder / entry["file"]
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise WeightsError(
-                f"{path} cannot be read ({error.strerror}); install or export the model again."
-            ) from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != entry["sha256"]:
-            raise WeightsError(
-                f"{path} is damaged: its sha256 is {found[:12]}..., config.json names {entry['sha256'][:12]}...; "
-                "install or export the model again."
-            )
-        return Runner(content, multiple_px=entry["multiple_px"], receptive_field_px=entry["receptive_field_px"])
+        content = _checked(path, entry["sha256"])
+        name = backends.resolve(runtime)
+        network = backends.open_network(name, content, path)
+        if name in backends.REDUCED:
+            reference = backends.open_network("onnxruntime", content, path)
+            found = backends.agreement_db(network, reference, multiple_px=entry["multiple_px"])
+            if found < backends.LEAST_AGREEMENT_DB:
+                raise ConfigError(
+                    f"Runtime '{name}' agrees with float32 only to {found:.1f} dB on this machine, "
+                    f"{backends.LEAST_AGREEMENT_DB:.0f} are needed; use --runtime auto."
+                )
+        return Runner(network, multiple_px=entry["multiple_px"], receptive_field_px=entry["receptive_field_px"])
+
+
+def _checked(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}); install or export the model again.") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise WeightsError(
+            f"{path} is damaged: its sha256 is {found[:12]}..., config.json names {sha256[:12]}...; "
+            "install or export the model again."
+        )
+    return content
 
 
 def embedded_names() -> list[str]:
@@ -85,32 +105,43 @@ def find_weights(model: str | Path) -> Weights:
 
 
 class Runner:
-    """One network in onnxruntime, on images of any size: padded to whole cells, large ones in exact tiles."""
+    """One network on images of any size: padded to whole cells, large ones in exact tiles.
 
-    def __init__(self, content: bytes, *, multiple_px: int, receptive_field_px: int | None) -> None:
-        import onnxruntime
+    `tile_px` is the number of pixels above which an image is tiled; it falls when memory runs out.
+    """
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise WeightsError(f"The network cannot be loaded ({error}); export it again.") from error
+    def __init__(self, network: Network, *, multiple_px: int, receptive_field_px: int | None) -> None:
+        self._network = network
         self.multiple_px = multiple_px
         self.receptive_field_px = receptive_field_px
+        self.tile_px = LARGEST_TILE_PX
+
+    @property
+    def overlap_px(self) -> int:
+        """How far parts of an image must overlap: the receptive field in whole cells; 0 if it is the whole image."""
+        return -(-(self.receptive_field_px or 0) // self.multiple_px) * self.multiple_px
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return F(x) or G(x) for `x`, (B, 3, H, W) float32 in [0, 1], in the same shape; not clipped."""
+        """Return F(x) or G(x) for `x`, (B, 3, H, W) float32 in [0, 1], in the same shape; not clipped.
+
+        Raises MemoryError where not even small tiles fit.
+        """
         height, width = x.shape[2:]
         m = self.multiple_px
         # A mirrored border continues the texture; 'symmetric' also does for images of one pixel.
-        padded = np.pad(x, ((0, 0), (0, 0), (0, -height % m), (0, -width % m)), mode="symmetric")
-        if self.receptive_field_px is None or max(padded.shape[2:]) <= 2 * TILE_PX:
-            out = self._run(padded)
-        else:
-            overlap = -(-self.receptive_field_px // m) * m
-            out = run_tiled(self._run, padded, core=TILE_PX, overlap=overlap, multiple=m)
-        return out[:, :, :height, :width]
+        border = ((0, 0), (0, 0), (0, -height % m), (0, -width % m))
+        padded = np.pad(x, border, mode="symmetric") if height % m or width % m else x
+        while True:
+            try:
+                return self._tiled(padded)[:, :, :height, :width]
+            except MemoryError:
+                if self.receptive_field_px is None or self.tile_px <= SMALLEST_TILE_PX:
+                    raise
+                self.tile_px = min(self.tile_px, padded[0, 0].size) // 2
 
-    def _run(self, x: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {"x": x})[0]
+    def _tiled(self, x: np.ndarray) -> np.ndarray:
+        if self.receptive_field_px is None or x[0, 0].size <= self.tile_px:
+            return self._network(np.ascontiguousarray(x))
+        m, overlap = self.multiple_px, self.overlap_px
+        side = max(int(self.tile_px**0.5) - 2 * overlap, m)
+        return run_tiled(self._network, x, core=side // m * m, overlap=overlap, multiple=m)

@@ -31,6 +31,12 @@ class Stroke:
     """The change fell under the threshold, so this is the last stroke."""
 
 
+def check_steps(steps: int) -> None:
+    """Raise ConfigError for negative or more than 100 steps."""
+    if not 0 <= steps <= MOST_STEPS:
+        raise ConfigError(f"{steps} steps are asked for; 0 to {MOST_STEPS} are allowed, and {STEPS} are usual.")
+
+
 def strokes(
     f: Callable[[np.ndarray], np.ndarray],
     g: Callable[[np.ndarray], np.ndarray] | None,
@@ -44,8 +50,7 @@ def strokes(
     Without `g` there is x_0 alone. `y` is (B, 3, H, W) float32 in [0, 1]. The iterates are not clipped, as in training.
     Raises ConfigError for negative or more than 100 steps.
     """
-    if not 0 <= steps <= MOST_STEPS:
-        raise ConfigError(f"{steps} steps are asked for; 0 to {MOST_STEPS} are allowed, and {STEPS} are usual.")
+    check_steps(steps)
     x = y
     for index in range(steps + 1 if g else 1):
         following = g(x) if g and index else f(x)

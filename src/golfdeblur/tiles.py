@@ -1,17 +1,21 @@
-"""Any size in bounded memory: cut an image into overlapping tiles and put the results together without seams.
+"""Any size in bounded memory: an image as a stream of strips, and strips in tiles, without seams.
 
-A network whose output pixel depends on the input at most R pixels away gives, on a tile, exactly the full frame's
-values wherever the tile reaches R further. So the tiles overlap by R, and only their cores are kept.
+A network whose output pixel depends on the input at most R pixels away gives, on a part of the image, exactly the full
+frame's values wherever that part reaches R further. So parts overlap by R, and only their cores are kept. All parts
+start at multiples of the network's cell, so that it sees the same cells as in the full frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from golfdeblur.errors import ConfigError
+
+Network = Callable[[np.ndarray], np.ndarray]
+"""From (B, C, H, W) to the same shape."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +29,17 @@ class Span:
 def spans(length: int, core: int, *, overlap: int, multiple: int) -> Iterator[Span]:
     """Yield the stretches that cover an axis of `length` pixels with cores of `core` pixels.
 
-    All of them start at multiples of `multiple`, so that a network that works on cells of that size sees the same
-    cells as in the full frame. Raises ConfigError unless core, overlap and length are multiples of it.
+    Raises ConfigError unless core and overlap are multiples of `multiple`.
     """
-    if core < multiple or core % multiple or overlap % multiple or length % multiple:
-        raise ConfigError(f"length {length}, core {core} and overlap {overlap} must be multiples of {multiple}.")
+    if core < multiple or core % multiple or overlap % multiple:
+        raise ConfigError(f"core {core} and overlap {overlap} must be multiples of {multiple}.")
     for start in range(0, length, core):
         stop = min(start + core, length)
         yield Span((max(0, start - overlap), min(length, stop + overlap)), (start, stop))
 
 
-def run_tiled(
-    network: Callable[[np.ndarray], np.ndarray], x: np.ndarray, *, core: int, overlap: int, multiple: int
-) -> np.ndarray:
-    """Apply `network` to `x`, (B, C, H, W), tile by tile; H and W must be multiples of `multiple`."""
+def run_tiled(network: Network, x: np.ndarray, *, core: int, overlap: int, multiple: int) -> np.ndarray:
+    """Apply `network` to `x`, (B, C, H, W), tile by tile."""
     out = np.empty_like(x)
     for rows in spans(x.shape[2], core, overlap=overlap, multiple=multiple):
         for columns in spans(x.shape[3], core, overlap=overlap, multiple=multiple):
@@ -47,3 +48,26 @@ def run_tiled(
             (y0, y1), (x0, x1) = rows.keep, columns.keep
             out[:, :, y0:y1, x0:x1] = tile[:, :, y0 - top : y1 - top, x0 - left : x1 - left]
     return out
+
+
+def run_in_strips(
+    network: Network, blocks: Iterable[np.ndarray], height: int, *, core: int, overlap: int, multiple: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Apply `network` to an image of `height` rows that arrives as consecutive blocks of rows, (B, C, h, W).
+
+    Yield the image and the result in strips of `core` rows; of the image no more than one strip, its overlap and
+    one block are held at a time.
+    """
+    arriving = iter(blocks)
+    held, bottom = [next(arriving)], 0
+    bottom = held[0].shape[2]
+    for span in spans(height, core, overlap=overlap, multiple=multiple):
+        (top, end), (start, stop) = span.read, span.keep
+        while bottom < end:
+            held.append(next(arriving))
+            bottom += held[-1].shape[2]
+        joined = np.concatenate(held, axis=2)
+        joined = joined[:, :, top - (bottom - joined.shape[2]) :]
+        held = [joined]
+        out = network(np.ascontiguousarray(joined[:, :, : end - top]))
+        yield joined[:, :, start - top : stop - top], out[:, :, start - top : stop - top]

@@ -26,6 +26,12 @@ app = typer.Typer(
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="An embedded model's name, or a model folder.")]
 StepsOption = Annotated[int, typer.Option("--steps", "-n", help="At most this many corrections after the first step.")]
+RuntimeOption = Annotated[
+    str, typer.Option("--runtime", help="What computes: auto, onnxruntime, openvino, torch, ...: see golf info.")
+]
+MemoryOption = Annotated[
+    str | None, typer.Option("--max-memory", help="Most memory to use, such as 2G. Half of what is free if left out.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace outputs that exist already.")]
 

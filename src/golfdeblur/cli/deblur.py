@@ -11,9 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from golfdeblur import deblur, image
-from golfdeblur.cli.app import ForceOption, ModelOption, QuietOption, StepsOption, app, progress
+from golfdeblur.cli.app import (
+    ForceOption,
+    MemoryOption,
+    ModelOption,
+    QuietOption,
+    RuntimeOption,
+    StepsOption,
+    app,
+    progress,
+)
 from golfdeblur.errors import ConfigError, GolfError, ImageError
-from golfdeblur.strokes import STEPS, STOP_BELOW
+from golfdeblur.memory import parse_size
+from golfdeblur.picture import Picture
+from golfdeblur.strokes import STEPS
 
 
 @app.command("deblur")
@@ -23,6 +34,8 @@ def deblur_command(
     out_dir: Annotated[Path | None, typer.Option("--out-dir", help="A folder for the results, made if needed.")] = None,
     model: ModelOption = deblur.DEFAULT_MODEL,
     steps: StepsOption = STEPS,
+    runtime: RuntimeOption = "auto",
+    max_memory: MemoryOption = None,
     strokes: Annotated[
         bool, typer.Option("--strokes", help="Also write x0, x1, ... and a strip that shows them side by side.")
     ] = False,
@@ -35,7 +48,8 @@ def deblur_command(
     Size, bit depth, alpha, EXIF, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
     targets = _targets(inputs, output, out_dir)
-    loaded = deblur.load(model)
+    budget = None if max_memory is None else parse_size(max_memory)
+    loaded = deblur.load(model, runtime=runtime, max_memory=budget)
     failed = 0
     for source, target in progress(
         zip(inputs, targets, strict=True), len(inputs), "Deblurring", quiet=quiet or as_json
@@ -89,30 +103,38 @@ def _deblur_file(
         for path in (*stroke_files, strip):
             image.check_writable(path, force=force)
     picture = image.read(source)
-    changes, made, settled = [], [], False
-    for stroke in model.iterate(picture, steps=steps, stop_below=STOP_BELOW):
-        last = deblur.with_stroke(picture, stroke)
-        changes.append(255 * stroke.change)
-        settled = stroke.settled
-        if with_strokes:
-            image.write(last, stroke_files[stroke.index], force=force)
-            made.append(last)
-    image.write(last, target, force=force)
-    if with_strokes:
-        image.write(deblur.strip(picture, made), strip, force=force)
     width, height = picture.size
+    if with_strokes:
+        restored = _write_strokes(model, picture, stroke_files, strip, force=force)
+    else:
+        restored = model.run(picture, steps=steps)
+    del picture  # a large photo need not be held while it is encoded
+    image.write(restored.picture, target, force=force)
     return {
         "input": str(source),
         "output": str(target),
         "width": width,
         "height": height,
         "model": model.weights.name,
-        "corrections": len(changes) - 1,
-        "settled": settled,
-        "changes_grey_levels": [round(c, 4) for c in changes],
+        "corrections": len(restored.changes) - 1,
+        "settled": restored.settled,
+        "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
         "strip": str(strip) if with_strokes else None,
         "seconds": round(time.perf_counter() - started, 3),
     }
+
+
+def _write_strokes(
+    model: deblur.Model, picture: Picture, files: list[Path], strip: Path, *, force: bool
+) -> deblur.Restored:
+    """Write every stroke to its file and all of them side by side to `strip`."""
+    made, changes = [], []
+    for stroke in model.iterate(picture, steps=len(files) - 1):
+        made.append(deblur.with_stroke(picture, stroke))
+        changes.append(stroke.change)
+        image.write(made[-1], files[stroke.index], force=force)
+    image.write(deblur.strip(picture, made), strip, force=force)
+    return deblur.Restored(made[-1], changes, stroke.settled)
 
 
 def _sentence(report: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from golfdeblur import deblur, runtime
+from golfdeblur import backends, deblur, runtime
 from golfdeblur.cli.app import app, needs_extra, read_result
 
 
@@ -26,6 +26,11 @@ def info(
         return
     for weights in found:
         _print_model(weights)
+    installed = backends.available()
+    print("Runtimes (--runtime):")
+    for name, meaning in backends.RUNTIMES.items():
+        here = f"here {backends.resolve(name)}" if name == "auto" else "installed" if name in installed else ""
+        print(f"  {name:14} {meaning}{f'; {here}' if here else ''}")
 
 
 def _print_model(weights: runtime.Weights) -> None:

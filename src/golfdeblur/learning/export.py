@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from golfdeblur import runtime
+from golfdeblur import backends, runtime
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, golf, networks
 
@@ -46,6 +46,7 @@ def export(f_path: Path, g_path: Path | None, folder: Path, *, name: str, notes:
             "parameters": networks.count_parameters(network),
             "multiple_px": network.multiple_px,
             "receptive_field_px": network.receptive_field_px,
+            "bytes_per_px": network.bytes_per_px,
             "spec": network.spec,
             "parity_db": check_parity(module, content, multiple_px=network.multiple_px),
             "training": history,
@@ -84,7 +85,8 @@ def check_parity(module: nn.Module, content: bytes, *, multiple_px: int) -> floa
 
     Raises WeightsError under 90 dB or beyond 1/255.
     """
-    session = runtime.Runner(content, multiple_px=multiple_px, receptive_field_px=None)
+    network = backends.open_network("onnxruntime", content, Path())
+    session = runtime.Runner(network, multiple_px=multiple_px, receptive_field_px=None)
     generator = torch.Generator().manual_seed(0)
     worst = float("inf")
     for height, width in PARITY_SIZES:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,17 +58,22 @@ class ResidualCNN(nn.Module):
     multiple_px = 1
     """Height and width may be any multiple of this."""
 
-    receptive_field_px = None
+    receptive_field_px: int | None = None
     """Instance norm takes its statistics from the whole image: every pixel depends on every other."""
 
     def __init__(self, filters: int) -> None:
         super().__init__()
-        self.spec = {"network": "residual-cnn", "filters": filters}
+        self.spec: dict[str, Any] = {"network": "residual-cnn", "filters": filters}
         self.head = nn.Conv2d(3, filters, 7, padding=3, bias=False)
         pairs = [(filters, filters)] * 3 + [(filters, 3)]
         self.stages = nn.ModuleList(nn.Sequential(BasicBlock(a, b), BasicBlock(b, b)) for a, b in pairs)
         self.tail = nn.Conv2d(3, 3, 7, padding=3, bias=False)
         nn.init.zeros_(self.tail.weight)
+
+    @property
+    def bytes_per_px(self) -> int:
+        """Memory that a runtime takes for each pixel: at most six feature maps of float32, and the images."""
+        return 6 * 4 * self.spec["filters"] + 36
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the residual of `x`, (B, 3, H, W) in [0, 1], in the same shape."""
@@ -104,7 +109,12 @@ class ResidualUNet(nn.Module):
             raise ConfigError(
                 f"widths {widths} and blocks {blocks} must have one entry per level; give as many of each."
             )
-        self.spec = {"network": "residual-unet", "widths": list(widths), "blocks": list(blocks), "unshuffle": unshuffle}
+        self.spec: dict[str, Any] = {
+            "network": "residual-unet",
+            "widths": list(widths),
+            "blocks": list(blocks),
+            "unshuffle": unshuffle,
+        }
         self.blocks = tuple(blocks)
         self.unshuffle = unshuffle
         # Pixel-unshuffle by u and then a 3x3 convolution is one 3u x 3u convolution with stride u.
@@ -135,6 +145,11 @@ class ResidualUNet(nn.Module):
     def multiple_px(self) -> int:
         """Height and width must be multiples of this: one cell of the coarsest level."""
         return self.unshuffle * 2 ** (len(self.blocks) - 1)
+
+    @property
+    def bytes_per_px(self) -> int:
+        """Memory that a runtime takes for each pixel: six feature maps of float32 at most, and the images."""
+        return 6 * 4 * self.spec["widths"][0] // self.unshuffle**2 + 36
 
     @property
     def receptive_field_px(self) -> int:

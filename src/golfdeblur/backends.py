@@ -1,0 +1,159 @@
+"""The engines that compute a network: each makes a function on (B, 3, H, W) float32 arrays from a model's file.
+
+Reduced precision is accepted only where it agrees with float32 on a test image (`agreement_db`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from golfdeblur.errors import ConfigError, WeightsError
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+RUNTIMES = {
+    "auto": "the fastest of those installed here",
+    "onnxruntime": "onnxruntime on the CPU",
+    "openvino": "OpenVINO on the CPU (extra `openvino`)",
+    "openvino-bf16": "the same in bfloat16, for CPUs that compute in it",
+    "torch": "torch: CUDA, MPS or the CPU (extra `train`)",
+    "torch-bf16": "the same in bfloat16",
+    "cuda": "onnxruntime on an NVIDIA GPU (onnxruntime-gpu)",
+    "coreml": "onnxruntime on Apple's GPU and neural engine",
+}
+"""Every runtime and what it is."""
+
+REDUCED = {"openvino-bf16", "torch-bf16", "coreml"}
+"""Runtimes that may compute with fewer bits than float32."""
+
+LEAST_AGREEMENT_DB = 50.0
+
+PROVIDERS = {
+    "onnxruntime": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+
+
+def resolve(name: str) -> str:
+    """Return the runtime that `name` stands for here: `auto` is CUDA if onnxruntime has it, else onnxruntime.
+
+    OpenVINO and Core ML have to be asked for: the first is no faster on every CPU (docs/performance.md), the second
+    is reduced precision. Raises ConfigError for an unknown name.
+    """
+    if name not in RUNTIMES:
+        raise ConfigError(f"Runtime '{name}' is unknown; use one of {', '.join(RUNTIMES)}.")
+    if name != "auto":
+        return name
+    return "cuda" if "cuda" in available() else "onnxruntime"
+
+
+def available() -> list[str]:
+    """Return the runtimes that are installed here, fastest to import first."""
+    import onnxruntime
+
+    providers = onnxruntime.get_available_providers()
+    found = [name for name, provider in PROVIDERS.items() if provider in providers]
+    found += ["openvino", "openvino-bf16"] if importlib.util.find_spec("openvino") else []
+    return found + (["torch", "torch-bf16"] if importlib.util.find_spec("torch") else [])
+
+
+def open_network(name: str, content: bytes, path: Path) -> Network:
+    """Make a network runnable in runtime `name` (one that `resolve` returned).
+
+    `content` is its ONNX file and `path` where that lies; torch reads the safetensors file beside it. The function
+    raises MemoryError where memory runs out. Raises ConfigError where the runtime is not installed, WeightsError for
+    a file that cannot be loaded.
+    """
+    if name in PROVIDERS:
+        return _onnxruntime(content, PROVIDERS[name], name)
+    if name.startswith("openvino"):
+        return _openvino(content, bf16=name.endswith("bf16"))
+    return _torch(path.with_suffix(".safetensors"), bf16=name.endswith("bf16"))
+
+
+def agreement_db(network: Network, reference: Network, *, multiple_px: int) -> float:
+    """Return the PSNR in dB between two networks on a small image of edges, gradients and noise."""
+    side = -(-72 // multiple_px) * multiple_px
+    rows, columns = np.mgrid[0:side, 0 : side + multiple_px].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, (3, *rows.shape)).astype(np.float32)
+    plain = 0.5 + 0.3 * np.sin(columns / 5) * np.cos(rows / 9) + 0.2 * (rows > columns)
+    x = np.clip(plain + noise, 0, 1)[None].astype(np.float32)
+    difference = network(x) - reference(x)
+    return float(-10 * np.log10(max(float(np.square(difference).mean()), 1e-20)))
+
+
+def _onnxruntime(content: bytes, provider: str, name: str) -> Network:
+    import onnxruntime
+
+    if provider not in onnxruntime.get_available_providers():
+        package = {"cuda": "onnxruntime-gpu", "coreml": "onnxruntime on macOS"}[name]
+        raise ConfigError(f"Runtime '{name}' is not installed here; install {package}, or use --runtime auto.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=[provider])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise WeightsError(f"The network cannot be loaded ({error}); export it again.") from error
+
+    def run(x: np.ndarray) -> np.ndarray:
+        try:
+            return session.run(None, {"x": x})[0]
+        except Exception as error:
+            if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
+                raise MemoryError(str(error)) from error
+            raise
+
+    return run
+
+
+def _openvino(content: bytes, *, bf16: bool) -> Network:
+    try:
+        os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
+        import openvino
+    except ImportError as error:
+        raise ConfigError("Runtime 'openvino' is not installed here; pip install 'golfdeblur[openvino]'.") from error
+    core = openvino.Core()
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+    }
+    try:
+        compiled = core.compile_model(core.read_model(content), "CPU", settings)
+    except RuntimeError as error:
+        raise WeightsError(f"OpenVINO cannot load the network ({error}); use --runtime onnxruntime.") from error
+
+    def run(x: np.ndarray) -> np.ndarray:
+        try:
+            return compiled(x)[0]
+        except RuntimeError as error:
+            if "alloc" in str(error).lower():
+                raise MemoryError(str(error)) from error
+            raise
+
+    return run
+
+
+def _torch(path: Path, *, bf16: bool) -> Network:
+    try:
+        import torch
+
+        from golfdeblur.learning import checkpoint
+    except ImportError as error:
+        raise ConfigError("Runtime 'torch' is not installed here; pip install 'golfdeblur[train]'.") from error
+    network, _ = checkpoint.load_network(path)
+    kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    network = network.to(torch.device(kind)).eval()
+
+    def run(x: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=bf16):
+            given = torch.from_numpy(x).to(kind)
+            return (given + network(given)).float().cpu().numpy()
+
+    return run

@@ -1,0 +1,100 @@
+"""A budget of memory, and how a picture is worked on within it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from golfdeblur.errors import ConfigError
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+PROCESS_BYTES = 150 * 2**20
+"""What the process takes without any picture: Python, numpy and the runtime."""
+
+LARGEST_TILE_PX = 8_000_000
+"""Larger tiles save no time: their overlap is a few per cent already."""
+
+STRIP_ROWS = (1024, 768, 512, 384, 256, 128, 64)
+WHOLE_BYTES_PER_PX = 60
+"""Full frames of float32 that a stroke holds at once: five."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What decides how much memory a picture takes."""
+
+    width: int
+    height: int
+    stored_bytes: int
+    """The picture as it came and as it goes."""
+    stages: int
+    """F and the corrections after it."""
+    overlap_px: int
+    """The largest receptive field of the stages; 0 if they cannot be tiled."""
+    bytes_per_px: int
+    """What a network takes for each pixel of a tile."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to work within a budget."""
+
+    tile_px: int
+    """Pixels of the largest tile a network gets at once."""
+    strip_rows: int | None
+    """Rows of a strip that goes through all stages before the next; None: whole frames, stage by stage."""
+
+
+def plan(need: Need, budget: int) -> Plan:
+    """Choose whole frames if they fit into `budget` bytes, else the largest strips that do.
+
+    Raises ConfigError where nothing fits, and says what would.
+    """
+    left = budget - PROCESS_BYTES - need.stored_bytes
+    pixels = need.width * need.height
+    if need.overlap_px == 0:
+        least = pixels * (WHOLE_BYTES_PER_PX + need.bytes_per_px)
+        if least <= left:
+            return Plan(pixels, None)
+        raise _too_small(budget, budget - left + least)
+    smallest = (STRIP_ROWS[-1] + 2 * need.overlap_px) ** 2
+    tile = min((left - pixels * WHOLE_BYTES_PER_PX) // need.bytes_per_px, LARGEST_TILE_PX)
+    if tile >= min(pixels, LARGEST_TILE_PX // 2):
+        return Plan(tile, None)
+    for rows in STRIP_ROWS:
+        # A stage joins what it holds with what arrives, up to two strips, and keeps its result.
+        held = need.stages * (3 * rows + 2 * need.overlap_px) * need.width * 12
+        tile = min((left - held) // need.bytes_per_px, LARGEST_TILE_PX)
+        if tile >= min((rows + 2 * need.overlap_px) ** 2, (rows + 2 * need.overlap_px) * need.width):
+            return Plan(tile, rows)
+    raise _too_small(budget, budget - left + held + smallest * need.bytes_per_px)
+
+
+def _too_small(budget: int, least: int) -> ConfigError:
+    return ConfigError(
+        f"{budget / 2**20:.0f} MiB of memory are too little for this picture; "
+        f"give --max-memory {-(-least // 2**20)}M or more, or close other programs."
+    )
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that "2G", "1.5g", "800M" or "300000000" mean. Raises ConfigError for anything else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", text.strip().upper())
+    if found is None or float(found[1]) == 0:
+        raise ConfigError(f"'{text}' is no amount of memory; write for example 2G or 800M.")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def default_budget() -> int:
+    """Return half of the memory that is free, in bytes, within the limit of a container."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # no control groups, or no limit ("max")
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        free = min(free, limit - int((group / "memory.current").read_text()))
+    return max(free, 0) // 2

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import golfdeblur
+from golfdeblur import backends, runtime
+from golfdeblur.errors import ConfigError
+
+CPU_RUNTIMES = ["onnxruntime", "openvino", "torch"]
+ODD = (1, 3, 75, 131)
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    return np.random.default_rng(0).random(ODD, np.float32)
+
+
+@pytest.fixture(scope="module")
+def reference(x: np.ndarray) -> np.ndarray:
+    """The embedded F in torch float32."""
+    return runtime.find_weights("fast").load("F", "torch")(x)
+
+
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
+@pytest.mark.parametrize("letter", ["F", "G"])
+def test_every_runtime_computes_the_same(name: str, letter: str, x: np.ndarray) -> None:
+    weights = runtime.find_weights("fast")
+    out = weights.load(letter, name)(x)
+    expected = weights.load(letter, "torch")(x)
+    assert out.shape == ODD
+    assert np.abs(np.rint(255 * out) - np.rint(255 * expected)).max() <= 1
+    assert np.abs(out - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["openvino-bf16", "torch-bf16"])
+def test_reduced_precision_agrees_or_is_refused(name: str, x: np.ndarray, reference: np.ndarray) -> None:
+    try:
+        runner = runtime.find_weights("fast").load("F", name)
+    except ConfigError as error:
+        assert "50" in str(error)  # noqa: PT017 (either outcome is right, depending on the processor)
+        return
+    assert -10 * np.log10(np.square(runner(x) - reference).mean()) >= 45
+
+
+def test_a_runtime_that_is_too_inexact_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "agreement_db", lambda *a, **k: 49.0)
+    with pytest.raises(ConfigError, match=r"'torch-bf16' agrees with float32 only to 49.0 dB"):
+        golfdeblur.load(tiny_model, runtime="torch-bf16")
+    golfdeblur.load(tiny_model, runtime="torch")
+
+
+def test_agreement_is_a_psnr() -> None:
+    found = backends.agreement_db(lambda x: x + np.float32(0.01), lambda x: x, multiple_px=8)
+    assert found == pytest.approx(40, abs=0.01)
+
+
+def test_unknown_and_missing_runtimes_say_what_to_do(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="openvino, openvino-bf16, torch"):
+        golfdeblur.load(tiny_model, runtime="tensorrt")
+    with pytest.raises(ConfigError, match="onnxruntime-gpu"):
+        golfdeblur.load(tiny_model, runtime="cuda")
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(ConfigError, match=r"golfdeblur\[openvino\]"):
+        golfdeblur.load(tiny_model, runtime="openvino")
+    assert backends.resolve("auto") == "onnxruntime"
+
+
+def test_memory_that_runs_out_halves_the_tiles(x: np.ndarray) -> None:
+    asked = []
+
+    def scarce(tile: np.ndarray) -> np.ndarray:
+        asked.append(tile[0, 0].size)
+        if tile[0, 0].size > 300_000:
+            raise MemoryError
+        return tile + 1
+
+    large = np.zeros((1, 3, 1000, 1000), np.float32)
+    runner = runtime.Runner(scarce, multiple_px=8, receptive_field_px=20)
+    assert (runner(large) == 1).all()
+    assert asked[0] == 1_000_000
+    assert max(asked[-5:]) <= 300_000
+    never = runtime.Runner(lambda tile: scarce(np.zeros((1, 3, 1000, 1000))), multiple_px=8, receptive_field_px=20)
+    with pytest.raises(MemoryError):
+        never(large)

@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import pytest
+
+from golfdeblur import memory
+from golfdeblur.errors import ConfigError
+
+GIB = 2**30
+PHOTO = memory.Need(6000, 4000, stored_bytes=10 * 24_000_000, stages=4, overlap_px=96, bytes_per_px=180)
+
+
+def test_plenty_of_memory_means_whole_frames_in_large_tiles() -> None:
+    assert memory.plan(PHOTO, 16 * GIB) == memory.Plan(memory.LARGEST_TILE_PX, None)
+    small = replace(PHOTO, width=640, height=480, stored_bytes=3_000_000)
+    assert memory.plan(small, GIB).strip_rows is None
+
+
+def test_less_memory_means_smaller_strips() -> None:
+    rows = [memory.plan(PHOTO, int(budget * GIB)).strip_rows for budget in (2.2, 1.4, 1.0, 0.9)]
+    assert None not in rows
+    assert rows == sorted(rows, reverse=True)
+    assert rows[0] > rows[-1]
+
+
+def test_too_little_names_what_is_enough() -> None:
+    with pytest.raises(ConfigError, match="--max-memory") as caught:
+        memory.plan(PHOTO, 300 * 2**20)
+    enough = int(str(caught.value).split("--max-memory ")[1].split("M")[0])
+    assert memory.plan(PHOTO, enough * 2**20).strip_rows == memory.STRIP_ROWS[-1]
+    with pytest.raises(ConfigError):
+        memory.plan(PHOTO, (enough - 1) * 2**20)
+
+
+def test_networks_that_see_everything_get_the_whole_frame_or_nothing() -> None:
+    paper = replace(PHOTO, overlap_px=0, bytes_per_px=800)
+    assert memory.plan(paper, 32 * GIB) == memory.Plan(24_000_000, None)
+    with pytest.raises(ConfigError, match="--max-memory") as caught:
+        memory.plan(paper, 4 * GIB)
+    enough = int(str(caught.value).split("--max-memory ")[1].split("M")[0])
+    assert memory.plan(paper, enough * 2**20).strip_rows is None
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2G", 2 * GIB), ("1.5g", 1.5 * GIB), ("800M", 800 * 2**20), ("70 KiB", 71680)]
+)
+def test_sizes(text: str, size: float) -> None:
+    assert memory.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "0", "2 X", "two"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ConfigError, match="2G"):
+        memory.parse_size(text)
+
+
+def test_the_default_is_half_of_what_is_free() -> None:
+    import psutil
+
+    assert 0 < memory.default_budget() <= psutil.virtual_memory().total / 2
