@@ -14,7 +14,8 @@ LAYERS = {
     "image16": 2, "runtime": 2,
     "image": 3, "strokes": 3,
     "deblur": 4, "evaluate": 4, "learning": 4,
-    "cli": 5,
+    "bench": 5,
+    "cli": 6,
 }  # fmt: skip
 LEARNING_MAY_USE = {"errors", "picture", "image", "metrics", "tiles", "backends", "runtime", "learning"}
 READS_TORCH_WEIGHTS = {"backends"}

@@ -1,7 +1,16 @@
 import dataclasses
+import json
+import sys
+from pathlib import Path
 
+import pytest
+from PIL import Image
+
+from golfdeblur import bench
+from golfdeblur.learning import networks
 from golfdeblur.learning.bench import bench_training
 
+from .test_cli import fails, golf
 from .test_train import TINY
 
 
@@ -12,3 +21,39 @@ def test_every_way_of_training_is_timed() -> None:
             (precision, layout) for precision in ("float32", "bf16") for layout in ("contiguous", "channels last")
         }
         assert all(s.step_mpx_per_s > 0 and s.share > 0 for s in speeds)
+
+
+def test_the_work_of_the_papers_networks_is_the_audited_one() -> None:
+    paper = networks.PRESETS["paper"]
+    f, g = (networks.macs_per_px(networks.build(spec)) * 256**2 / 1e9 for spec in (paper.f, paper.g))
+    assert (f, g, f + 3 * g) == pytest.approx((30.5, 7.85, 54.0), abs=0.06)
+
+
+def test_the_command_measures_writes_and_draws(tiny_model: Path, tmp_path: Path) -> None:
+    arguments = ["bench", "--model", tiny_model, "--runtime", "onnxruntime", "--size", "64x48", "--size", "128x96"]
+    result = golf(*arguments, "--repeats", 2, "--json", tmp_path / "b.json", "--plot", tmp_path / "b.png")
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "b.json").read_text())["rows"]
+    assert [(row["width"], row["height"]) for row in rows] == [(64, 48), (128, 96)]
+    for row in rows:
+        assert 0 < row["seconds"]["min"] <= row["seconds"]["median"] <= row["seconds"]["max"]
+        assert row["peak_mib"] > 20
+        assert row["gflops"] == pytest.approx(2 * row["gmac"] / row["seconds"]["median"])
+        assert 0 < row["peak_share"] < 1
+    assert rows[1]["gmac"] == pytest.approx(4 * rows[0]["gmac"])
+    assert len(result.stdout.splitlines()) == 3
+    assert Image.open(tmp_path / "b.png").width > 500
+    fails(golf(*arguments, "--json", tmp_path / "b.json"), "exists already")
+    fails(golf("bench", "--size", "12"), "1280x720")
+    fails(golf("bench", "--runtime", "nonsense", "--size", "64x64"), "nonsense", "onnxruntime")
+
+
+def test_another_command_is_timed_in_turn(tiny_model: Path, jpeg: Path) -> None:
+    copy = f"{sys.executable} -c \"import shutil; shutil.copy(r'{{input}}', r'{{output}}')\""
+    found = bench.compare(copy, jpeg, model=str(tiny_model), repeats=1)
+    assert found["times_faster"] == pytest.approx(
+        found["seconds"]["other"]["median"] / found["seconds"]["golf"]["median"]
+    )
+    fails(golf("bench", "--against", "true", "--photo", jpeg), "{input}")
+    fails(golf("bench", "--against", "false {input} {output}", "--photo", jpeg, "--model", tiny_model), "false")
+    fails(golf("bench", "--against", "x {input} {output}"), "--photo")

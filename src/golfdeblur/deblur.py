@@ -75,7 +75,7 @@ class Model:
         """Return `picture` after the last stroke."""
         return self.run(picture, steps=steps).picture
 
-    def run(self, picture: Picture, *, steps: int = STEPS) -> Restored:
+    def run(self, picture: Picture, *, steps: int = STEPS, stop_below: float = STOP_BELOW) -> Restored:
         """Return `picture` after the last stroke, and what the strokes did.
 
         Where whole frames do not fit into memory, strips of it go through all strokes one after another. The result
@@ -89,7 +89,7 @@ class Model:
         if plan.strip_rows is not None:
             return _run_in_strips(picture, stages, plan.strip_rows)
         changes = []
-        for stroke in self.iterate(picture, steps=steps):
+        for stroke in self.iterate(picture, steps=steps, stop_below=stop_below):
             changes.append(stroke.change)
         return Restored(with_stroke(picture, stroke), changes, stroke.settled)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from golfdeblur import __version__
 from golfdeblur.errors import ConfigError, GolfError
@@ -49,6 +50,21 @@ def main() -> None:
         fail(f"{error.filename or 'The system'}: {error.strerror}; check the path and the free space.")
     except MemoryError:
         fail("There is not enough memory for this picture; close other programs or reduce it.")
+
+
+def default_command(name: str, *, needs_arguments: bool) -> type[typer.core.TyperGroup]:
+    """Return a class of groups that take `golf GROUP ...` as `golf GROUP NAME ...` where no command is named.
+
+    `golf GROUP` alone shows the help if NAME `needs_arguments`.
+    """
+
+    class Group(typer.core.TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            known = {*self.commands, *ctx.help_option_names}
+            complete = args[0] in known if args else needs_arguments
+            return super().parse_args(ctx, args if complete else [name, *args])
+
+    return Group
 
 
 def fail(sentence: str, *, code: int = 1) -> None:

@@ -2,15 +2,93 @@
 
 from __future__ import annotations
 
+import json
+import platform
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from golfdeblur.cli.app import app, needs_extra
+from golfdeblur import __version__, deblur
+from golfdeblur.cli.app import ForceOption, StepsOption, app, check_new, default_command, needs_extra, write_text
+from golfdeblur.errors import ConfigError
+from golfdeblur.strokes import STEPS
 
-bench_app = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
+bench_app = typer.Typer(cls=default_command("speed", needs_arguments=False), help="Measure speed on this machine.")
 app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("speed")
+def bench_speed(
+    model: Annotated[list[str] | None, typer.Option("--model", "-m", help="A model; may be repeated.")] = None,
+    runtime: Annotated[list[str] | None, typer.Option("--runtime", help="A runtime; may be repeated.")] = None,
+    size: Annotated[list[str] | None, typer.Option("--size", help="WIDTHxHEIGHT; may be repeated.")] = None,
+    steps: StepsOption = STEPS,
+    repeats: Annotated[int, typer.Option(min=1, help="Fewest runs of each.")] = 5,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw time against size (PNG or SVG).")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Time this command in turn with golf deblur; {input} and {output} are files.")
+    ] = None,
+    photo: Annotated[Path | None, typer.Option(help="The photo for --against.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Measure time (min, median, max), peak memory, and the share of the machine's matrix-product speed."""
+    from golfdeblur import bench
+
+    for path in (json_file, plot_file):
+        if path is not None:
+            check_new(path, force=force)
+    if plot_file is not None:
+        with needs_extra("train"):
+            import matplotlib  # noqa: F401
+    result: dict[str, Any] = {"version": __version__, "machine": platform.processor() or platform.machine()}
+    if against is not None:
+        if photo is None:
+            raise ConfigError("--against needs a photo; give one by --photo.")
+        result["against"] = bench.compare(against, photo, model=(model or [deblur.DEFAULT_MODEL])[0], repeats=repeats)
+        print(_comparison(result["against"]))
+    else:
+        sizes = [_size(text) for text in size] if size else list(bench.SIZES)
+        settings = [
+            bench.Setting(m, r, s, steps, repeats)
+            for m in model or [deblur.DEFAULT_MODEL]
+            for r in runtime or ["auto"]
+            for s in sizes
+        ]
+        result["rows"] = _measured(bench.bench(settings))
+    if json_file is not None:
+        write_text(json_file, json.dumps(result, indent=1) + "\n")
+    if plot_file is not None and "rows" in result:
+        bench.plot(result["rows"], plot_file)
+
+
+def _measured(rows: Any) -> list[dict[str, Any]]:
+    print(f"{'model':8} {'runtime':14} {'size':>11} {'min':>8} {'median':>8} {'max':>8} {'s/Mpx':>6} {'peak MiB':>9} "
+          f"{'GMAC':>7} {'GFLOP/s':>8} {'of peak':>7}")  # fmt: skip
+    found = []
+    for row in rows:
+        s = row["seconds"]
+        work = "" if row["gmac"] is None else f"{row['gmac']:7.1f} {row['gflops']:8.0f} {row['peak_share']:7.0%}"
+        name = f"{row['width']}x{row['height']}"
+        print(f"{row['model']:8} {row['runtime']:14} {name:>11} {s['min']:8.3f} {s['median']:8.3f} {s['max']:8.3f} "
+              f"{row['seconds_per_mpx']:6.2f} {row['peak_mib']:9.0f} {work}", flush=True)  # fmt: skip
+        found.append(row)
+    return found
+
+
+def _comparison(found: dict[str, Any]) -> str:
+    golf, other = (found["seconds"][name]["median"] for name in ("golf", "other"))
+    return (
+        f"golf deblur {golf:.2f} s, the other command {other:.2f} s (medians): {found['times_faster']:.1f} times faster"
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ConfigError(f"'{text}' is no size; write for example 1280x720.")
+    return int(width), int(height)
 
 
 @bench_app.command("train")

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
-from golfdeblur.cli.app import ForceOption, app, check_new, needs_extra
+from golfdeblur.cli.app import ForceOption, app, check_new, default_command, needs_extra
 from golfdeblur.errors import ConfigError
 
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE replaces the recipe's, also TABLE.KEY.")]
@@ -23,16 +22,11 @@ FeaturesOption = Annotated[
 ]
 
 
-class _RunByDefault(typer.core.TyperGroup):
-    """Take `golf train RECIPE ...` as `golf train run RECIPE ...`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
-train_app = typer.Typer(cls=_RunByDefault, no_args_is_help=True, help="Train F or G: golf train RECIPE.toml --help.")
+train_app = typer.Typer(
+    cls=default_command("run", needs_arguments=True),
+    no_args_is_help=True,
+    help="Train F or G: golf train RECIPE.toml --help.",
+)
 app.add_typer(train_app, name="train")
 
 

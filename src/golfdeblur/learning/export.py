@@ -47,6 +47,7 @@ def export(f_path: Path, g_path: Path | None, folder: Path, *, name: str, notes:
             "multiple_px": network.multiple_px,
             "receptive_field_px": network.receptive_field_px,
             "bytes_per_px": network.bytes_per_px,
+            "macs_per_px": networks.macs_per_px(network),
             "spec": network.spec,
             "parity_db": check_parity(module, content, multiple_px=network.multiple_px),
             "training": history,

@@ -221,6 +221,22 @@ def build(spec: dict) -> Network:
     raise ConfigError(f"Network '{kind}' is unknown; use 'residual-cnn' or 'residual-unet'.")
 
 
+def macs_per_px(network: Network) -> float:
+    """Return the multiplications and additions of all convolutions for each pixel of the image."""
+    side, total = 8 * network.multiple_px, 0
+
+    def count(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+        nonlocal total
+        total += out.numel() * cast(nn.Conv2d, module).weight[0].numel()
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    with torch.no_grad():
+        network(torch.zeros(1, 3, side, side))
+    for hook in hooks:
+        hook.remove()
+    return total / side**2
+
+
 def count_parameters(module: nn.Module) -> int:
     """Return the number of trainable values in `module`."""
     return sum(p.numel() for p in module.parameters())
