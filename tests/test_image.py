@@ -273,3 +273,16 @@ def test_rarer_modes_are_read(mode: str) -> None:
     picture = pictures.from_pil(Image.new(mode, (5, 4)))
     assert picture.size == (5, 4)
     assert picture.bits == (16 if mode == "I;16" else 8)
+
+
+def test_the_next_file_is_read_while_one_is_worked_on(tmp_path: Path, photo: np.ndarray) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.fromarray(photo).save(good)
+    bad.write_text("no image")
+    reads = image.read_ahead([good, bad, good])
+    assert np.array_equal(next(reads)().samples(), photo)
+    with pytest.raises(ImageError, match=r"bad.png"):
+        next(reads)()
+    assert np.array_equal(next(reads)().samples(), photo)
+    assert list(reads) == []
+    assert list(image.read_ahead([])) == []

@@ -120,7 +120,9 @@ def test_joint_tuning_moves_both_networks_and_resumes(tmp_path: Path, photos: di
     assert history["propagator_sha256"] == checkpoint.network_hash(joint)
     assert train(config, inputs, tmp_path / "broken", max_minutes=0) is None
     assert same(whole, train(config, inputs, tmp_path / "broken"))
-    tuned = train(config, Inputs(photos, propagator=f, initial=whole), tmp_path / "again")
+    first = train(dataclasses.replace(TINY, stage="g", start="blurry", iterates=1), Inputs(photos), tmp_path / "first")
+    assert not (tmp_path / "first" / "F.safetensors").exists()
+    tuned = train(config, Inputs(photos, propagator=f, initial=first), tmp_path / "again")
     assert not same(tuned, whole)
     with pytest.raises(ConfigError, match="--propagator"):
         train(config, Inputs(photos), tmp_path / "none")

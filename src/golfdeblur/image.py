@@ -6,6 +6,7 @@ renamed, so a file under its final name is always whole.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import io
 import os
@@ -13,7 +14,7 @@ import struct
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,22 @@ def read(path: str | Path) -> Picture:
         if image16.is_png16(file):
             return image16.read_png16(path)
         return from_pil(_open(path))
+
+
+def read_ahead(paths: Iterable[Path]) -> Iterator[Callable[[], Picture]]:
+    """Yield for each path a function that returns its Picture, or raises its ImageError.
+
+    The file after the one at hand is read in another thread meanwhile.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting: concurrent.futures.Future[Picture] | None = None
+        for path in paths:
+            coming = pool.submit(read, path)
+            if waiting is not None:
+                yield waiting.result
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result
 
 
 def read_rgb8(path: str | Path) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,11 +52,11 @@ def deblur_command(
     budget = None if max_memory is None else parse_size(max_memory)
     loaded = deblur.load(model, runtime=runtime, max_memory=budget)
     failed = 0
-    for source, target in progress(
-        zip(inputs, targets, strict=True), len(inputs), "Deblurring", quiet=quiet or as_json
-    ):
+    jobs = zip(inputs, targets, image.read_ahead(inputs), strict=True)
+    for source, target, read in progress(jobs, len(inputs), "Deblurring", quiet=quiet or as_json):
         try:
-            report = _deblur_file(loaded, source, target, steps=steps, with_strokes=strokes, force=force)
+            report = _deblur_file(loaded, read, target, steps=steps, with_strokes=strokes, force=force)
+            report = {"input": str(source), **report}
         except (ImageError, OSError, MemoryError) as error:
             if len(inputs) == 1:
                 raise
@@ -93,7 +94,7 @@ def _targets(inputs: list[Path], output: Path | None, out_dir: Path | None) -> l
 
 
 def _deblur_file(
-    model: deblur.Model, source: Path, target: Path, *, steps: int, with_strokes: bool, force: bool
+    model: deblur.Model, read: Callable[[], Picture], target: Path, *, steps: int, with_strokes: bool, force: bool
 ) -> dict[str, Any]:
     started = time.perf_counter()
     image.check_writable(target, force=force)
@@ -102,7 +103,7 @@ def _deblur_file(
     if with_strokes:
         for path in (*stroke_files, strip):
             image.check_writable(path, force=force)
-    picture = image.read(source)
+    picture = read()
     width, height = picture.size
     if with_strokes:
         restored = _write_strokes(model, picture, stroke_files, strip, force=force)
@@ -111,7 +112,6 @@ def _deblur_file(
     del picture  # a large photo need not be held while it is encoded
     image.write(restored.picture, target, force=force)
     return {
-        "input": str(source),
         "output": str(target),
         "width": width,
         "height": height,

@@ -75,6 +75,8 @@ class TrainConfig:
     """Weight of the perceptual term, the paper's lambda. 0 measures it, so that both terms start out of one size."""
     iterates: int = 5
     """N of eq. 4, for stages g and joint."""
+    start: str = "propagator"
+    """x_0 of stage g: `propagator`, F(y), or `blurry`, y itself, which gives a G its first weights."""
     bf16: bool = True
     compiled: bool = False
     """torch.compile: for long runs on a GPU. On two CPU cores it starts slowly and gains nothing (docs/log.md)."""
@@ -90,6 +92,7 @@ class TrainConfig:
         _one_of("stage", self.stage, ("f", "g", "joint"))
         _one_of("model", self.model, networks.PRESETS)
         _one_of("optimiser", self.optimiser, ("adamw", "muon"))
+        _one_of("start", self.start, ("propagator", "blurry"))
         _one_of("schedule", self.schedule, ("cosine", "exponential"))
         _one_of("content", self.content, losses.CONTENT)
         _one_of("perceptual", self.perceptual, ("none", "vgg11-bn", "vgg19"))

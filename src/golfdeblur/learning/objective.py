@@ -1,6 +1,7 @@
 """What a run minimises: eq. 6 for the propagator F, eq. 4 for the corrector G, built from a recipe and its files.
 
-The joint stage, which the paper does not have, minimises the mean loss of x_0, ..., x_N over F and G together.
+The joint stage, which the paper does not have, minimises the loss of the last iterate x_N over F and G together: with
+the others in it, F keeps all the work and G stays at the identity (docs/log.md).
 
 Source: section 3 of "A Deep Optimization Approach for Image Deconvolution".
 """
@@ -29,7 +30,7 @@ class Inputs:
     validation: dict[str, Path] = field(default_factory=dict)
     """Folders of real pairs to judge by, beside the held-out photographs."""
     propagator: Path | None = None
-    """The trained F.safetensors, for stages g and joint."""
+    """The trained F.safetensors, for stages g (unless it starts from y) and joint."""
     initial: Path | None = None
     """The first weights of the network itself, to fine-tune; in stage joint those of G."""
     features: Path | None = None
@@ -37,7 +38,7 @@ class Inputs:
 
 
 class Objective(nn.Module):
-    """The loss of one batch: eq. 6 of a Propagator, eq. 4 of a Corrector from x_0 = frozen(y), both of the two."""
+    """The loss of one batch: eq. 6 of a Propagator, eq. 4 of a Corrector from x_0 = frozen(y), or x_N of both."""
 
     def __init__(
         self, network: nn.Module, frozen: golf.Propagator | None, loss: losses.Loss, *, iterates: int, bf16: bool
@@ -52,18 +53,20 @@ class Objective(nn.Module):
     def forward(self, y: Tensor, sharp: Tensor) -> dict[str, Tensor]:
         """Return the terms of the loss by name, (B, 3, H, W) in [0, 1] given twice; their sum is minimised."""
         with torch.autocast(y.device.type, torch.bfloat16, enabled=self.bf16):
-            found = [self.loss(x, sharp) for x in self.estimates(self.network, y)]
+            estimates = list(self.estimates(self.network, y))
+            counted = estimates[-1:] if isinstance(self.network, golf.GolfOptimizer) else estimates
+            found = [self.loss(x, sharp) for x in counted]
         return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
 
     def estimates(self, network: nn.Module, y: Tensor) -> Iterator[Tensor]:
         """Yield what `network` makes of `y`: F(y), or the N iterates of G from x_0, or both."""
-        if isinstance(network, golf.GolfOptimizer):
-            yield from network.iterates(y, self.iterates)
-        elif self.frozen is None:
+        if isinstance(network, golf.Propagator):
             yield network(y)
+        elif isinstance(network, golf.GolfOptimizer):
+            yield from network.iterates(y, self.iterates)
         else:
             with torch.no_grad():
-                x = self.frozen(y)
+                x = y if self.frozen is None else self.frozen(y)
             yield from cast(golf.Corrector, network).iterates(x, self.iterates)
 
     def judged(self, network: nn.Module, y: Tensor) -> Iterator[Tensor]:
@@ -96,7 +99,7 @@ def build_objective(config: TrainConfig, inputs: Inputs) -> tuple[Objective, dic
     )
     module: nn.Module = golf.Propagator(network) if config.stage == "f" else golf.Corrector(network)
     frozen = None
-    if config.stage != "f":
+    if config.stage == "joint" or (config.stage == "g" and config.start == "propagator"):
         if inputs.propagator is None:
             raise ConfigError(f"Stage {config.stage} needs a trained propagator; give --propagator RUN/F.safetensors.")
         trained, before = checkpoint.load_network(inputs.propagator)

@@ -280,7 +280,8 @@ class _Training:
 
 
 def _run(folder: Path, config: TrainConfig, inputs: Inputs, history: dict[str, Any]) -> Run:
-    return Run(folder, config, origin=history, frozen=inputs.propagator if config.stage == "g" else None)
+    behind = config.stage == "g" and config.start == "propagator"
+    return Run(folder, config, origin=history, frozen=inputs.propagator if behind else None)
 
 
 class _Clock:
