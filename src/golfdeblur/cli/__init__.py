@@ -1,6 +1,14 @@
 """The command `golf`. Only this package prints and exits; every user's error becomes one sentence and exit code 1."""
 
-from golfdeblur.cli import bench, data, deblur, evaluate, models, train  # noqa: F401 (their commands join the application)
+from golfdeblur.cli import (  # noqa: F401 (their commands join the application)
+    bench,
+    data,
+    deblur,
+    evaluate,
+    experiment,
+    models,
+    train,
+)
 from golfdeblur.cli.app import main
 
 __all__ = ["main"]

@@ -1,0 +1,75 @@
+"""`golf experiment NAME`: the paper's experiments, each one command."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golfdeblur import deblur
+from golfdeblur.cli.app import ForceOption, ModelOption, app, check_new, needs_extra
+
+
+class Experiment(str, Enum):
+    """The names that the command takes."""
+
+    prior = "prior"
+    forgetting = "forgetting"
+    balance = "balance"
+    convergence = "convergence"
+    gradient_field = "gradient-field"
+    hard = "hard"
+    tables = "tables"
+    all = "all"
+
+
+class Network(str, Enum):
+    """The architectures that the experiments train."""
+
+    fast = "fast"
+    paper = "paper"
+
+
+@app.command("experiment")
+def experiment(
+    name: Annotated[Experiment, typer.Argument(help="Which one; `all` makes one report of all.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for result.json, figures and report.md.")],
+    data: Annotated[Path | None, typer.Option(help="A folder with blur/ and sharp/.")] = None,
+    model: ModelOption = deblur.DEFAULT_MODEL,
+    network: Annotated[Network, typer.Option(help="What `forgetting` and `balance` train.")] = Network.fast,
+    features: Annotated[Path | None, typer.Option(help="VGG-19's features, for `balance`.")] = None,
+    evaluations: Annotated[
+        list[Path] | None, typer.Option("--evaluation", help="A file of golf evaluate --json.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of what is trained (`forgetting`: at most 3).")] = 5,
+    quick: Annotated[bool, typer.Option(help="A smoke run of seconds; its figures mean nothing.")] = False,
+    force: ForceOption = False,
+) -> None:
+    """Repeat an experiment of the paper and report whether its claim holds here (needs the extra `train`)."""
+    with needs_extra("train"):
+        from golfdeblur.experiments import balance, convergence, forgetting, gradient_field, hard, prior, report, tables
+    check_new(out / "report.md", force=force)
+    runs = {
+        Experiment.prior: prior.run,
+        Experiment.forgetting: forgetting.run,
+        Experiment.balance: balance.run,
+        Experiment.convergence: convergence.run,
+        Experiment.gradient_field: gradient_field.run,
+        Experiment.hard: hard.run,
+        Experiment.tables: tables.run,
+    }
+    settings = report.Settings(quick, model, network.value, data, features, tuple(evaluations or ()), seeds)
+    results = []
+    for each in runs if name is Experiment.all else [name]:
+        started = time.perf_counter()
+        result = runs[each](settings)
+        results.append(result)
+        place = out / each.value if name is Experiment.all else out
+        written = report.write(result, place)
+        print(f"{each.value}: {time.perf_counter() - started:.0f} s. {result.verdict}", flush=True)
+    if name is Experiment.all:
+        written = report.write_all(results, out)
+    print(f"Report: {written}")

@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from golfdeblur.experiments import convergence, pictures, prior, report
+from golfdeblur.learning.networks import count_parameters
+
+from .test_cli import fails, golf
+
+NAMES = ["prior", "forgetting", "balance", "convergence", "gradient-field", "hard", "tables"]
+
+
+def test_all_of_them_run_and_report(tmp_path: Path) -> None:
+    result = golf("experiment", "all", "--quick", "--out", tmp_path / "all")
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "all" / "report.md").read_text()
+    for name in NAMES:
+        found = json.loads((tmp_path / "all" / name / "result.json").read_text())
+        assert found["name"] == name
+        assert found["verdict"] in text
+        assert f"## {name}" in text
+    for figure in (tmp_path / "all").rglob("*.png"):
+        assert f"({figure.parent.name}/{figure.name})" in text
+        assert Image.open(figure).width > 100
+    assert len(list((tmp_path / "all").rglob("*.svg"))) >= 6
+    fails(golf("experiment", "prior", "--quick", "--out", tmp_path / "all"), "exists already")
+
+
+def test_without_data_they_say_what_they_need(tmp_path: Path) -> None:
+    for name in ("convergence", "gradient-field", "hard", "forgetting", "balance"):
+        fails(golf("experiment", name, "--out", tmp_path / name), "--data")
+
+
+def test_the_prior_networks_are_the_papers() -> None:
+    net = prior.network()
+    assert [count_parameters(layer) for layer in net if count_parameters(layer)] == [12, 40, 36, 8]
+
+
+def test_the_analytic_step_lands_on_the_truth() -> None:
+    u = (2 * torch.rand(50, 2) - 1).requires_grad_(True)
+    step = torch.autograd.grad(prior.analytic(u).sum(), u)[0]
+    assert torch.allclose(u - step, prior.truth(u), atol=1e-6)
+    assert torch.allclose(prior.truth(prior.truth(u)), u)
+
+
+def test_a_learned_gradient_beats_the_classifier() -> None:
+    found = prior.run(report.Settings(seeds=1)).numbers
+    assert found["accuracy"]["mean"] >= 0.98
+    assert found["learned_step_mse"]["mean"] < 0.02
+    assert found["logit_step_mse"]["mean"] > 0.3
+
+
+def test_integrating_the_analytic_gradient_gives_the_analytic_prior() -> None:
+    u = 2 * torch.rand(20, 2) - 1
+    integrated = prior._integrated(lambda v: -v.sum(1, keepdim=True).expand_as(v), u)
+    assert torch.allclose(integrated, prior.analytic(u), atol=1e-3)
+
+
+def test_the_trace_of_a_perfect_corrector(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(40, 200, (32, 40, 3), np.uint8)
+    y = np.clip(sharp + rng.normal(0, 20, sharp.shape), 0, 255).astype(np.uint8)
+    target = pictures.as_input(sharp)
+    trace = convergence._trace(lambda x: x, lambda x: x + (target - x) / 2, y, sharp, 3)
+    assert trace["cosine"] == pytest.approx([1, 1, 1], abs=1e-5)
+    assert trace["squared_error"][1:] == pytest.approx([e / 4 for e in trace["squared_error"][:-1]], rel=1e-4)
+    assert sorted(trace["psnr_db"]) == trace["psnr_db"]
+
+
+def test_measures_of_pictures() -> None:
+    flat, striped = np.full((20, 20, 3), 100, np.uint8), np.zeros((20, 20, 3), np.uint8)
+    striped[:, ::2] = 200
+    assert pictures.sharpness(flat) == 0
+    assert pictures.sharpness(striped) == 400
+    assert pictures.histogram_distance(flat, flat) == 0
+    assert pictures.histogram_distance(flat, striped) == 1
+    assert pictures.histogram_distance(striped, np.roll(striped, 1, 1)) == 0
