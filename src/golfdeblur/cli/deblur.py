@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
-from golfdeblur import deblur, image
+from golfdeblur import deblur, folder, image
 from golfdeblur.cli.app import (
     ForceOption,
     MemoryOption,
@@ -22,7 +24,7 @@ from golfdeblur.cli.app import (
     app,
     progress,
 )
-from golfdeblur.errors import ConfigError, GolfError, ImageError
+from golfdeblur.errors import ConfigError, GolfError
 from golfdeblur.memory import parse_size
 from golfdeblur.picture import Picture
 from golfdeblur.strokes import STEPS
@@ -30,9 +32,13 @@ from golfdeblur.strokes import STEPS
 
 @app.command("deblur")
 def deblur_command(
-    inputs: Annotated[list[Path], typer.Argument(help="Blurry image files.")],
+    inputs: Annotated[list[Path], typer.Argument(help="Blurry image files; or one folder, with -r and --out-dir.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The result's file, for one input.")] = None,
     out_dir: Annotated[Path | None, typer.Option("--out-dir", help="A folder for the results, made if needed.")] = None,
+    recursive: Annotated[
+        bool,
+        typer.Option("--recursive", "-r", help="Deblur a whole folder; again, it does what is missing or changed."),
+    ] = False,
     model: ModelOption = deblur.DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     runtime: RuntimeOption = "auto",
@@ -48,27 +54,90 @@ def deblur_command(
 
     Size, bit depth, alpha, EXIF, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
-    targets = _targets(inputs, output, out_dir)
     budget = None if max_memory is None else parse_size(max_memory)
+    how = _How(steps, with_strokes=strokes, force=force, as_json=as_json, quiet=quiet)
+    if recursive:
+        found = _find(inputs, output, out_dir)
+        loaded = deblur.load(model, runtime=runtime, max_memory=budget)
+        _deblur_folder(loaded, found, folder.Manifest(cast(Path, out_dir), folder.settings(loaded, steps)), how)
+        return
+    targets = _targets(inputs, output, out_dir)
     loaded = deblur.load(model, runtime=runtime, max_memory=budget)
     failed = 0
     jobs = zip(inputs, targets, image.read_ahead(inputs), strict=True)
     for source, target, read in progress(jobs, len(inputs), "Deblurring", quiet=quiet or as_json):
         try:
-            report = _deblur_file(loaded, read, target, steps=steps, with_strokes=strokes, force=force)
-            report = {"input": str(source), **report}
-        except (ImageError, OSError, MemoryError) as error:
+            how.say({"input": str(source), **_deblur_file(loaded, read, target, how)})
+        except FAILURES as error:
             if len(inputs) == 1:
                 raise
             failed += 1
             print(f"golf: {error}", file=sys.stderr)
-            continue
-        if as_json:
-            print(json.dumps(report), flush=True)
-        elif not quiet:
-            print(_sentence(report), flush=True)
     if failed:
         raise GolfError(f"{failed} of {len(inputs)} images failed, as named above; the others are done.")
+
+
+FAILURES = (GolfError, OSError, MemoryError)
+"""What ends one image of several, and not the others."""
+
+
+@dataclass(frozen=True)
+class _How:
+    """What the options say of every image."""
+
+    steps: int
+    with_strokes: bool
+    force: bool
+    as_json: bool
+    quiet: bool
+
+    def say(self, report: dict[str, Any]) -> None:
+        """Print the report of one image."""
+        if self.as_json:
+            print(json.dumps(report), flush=True)
+        elif not self.quiet:
+            print(_sentence(report), flush=True)
+
+
+def _find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> folder.Found:
+    if len(inputs) != 1 or not inputs[0].is_dir():
+        raise ConfigError("-r takes one folder; give a folder, or leave -r out.")
+    if output is not None or out_dir is None:
+        raise ConfigError("-r needs --out-dir, a folder for the results.")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    return folder.find(inputs[0], out_dir)
+
+
+def _deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Manifest, how: _How) -> None:
+    """Do what the manifest does not name as done, and say in the end what became of every file."""
+    for path in found.raw:
+        print(f"golf: {path} is camera RAW, which is not read; develop it to TIFF or JPEG first.", file=sys.stderr)
+    entries = manifest.entries()
+    todo = [job for job in found.jobs if how.force or not manifest.is_done(job, entries.get(job.name))]
+    failed, done = len(found.raw), 0
+    jobs = zip(todo, image.read_ahead(job.source for job in todo), strict=True)
+    for job, read in progress(jobs, len(todo), "Deblurring", quiet=how.quiet or how.as_json):
+        try:
+            digest = folder.file_hash(job.source)
+            # Another process may have written it since, or the user: only what the manifest knows is replaced.
+            entry = manifest.entries().get(job.name)
+            if not how.force and manifest.is_done(job, entry):
+                continue
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            image.check_writable(job.target, force=how.force or manifest.is_ours(job, entry))
+            manifest.begin(job)  # from here on whatever is there is ours, also if the run is killed
+            report = _deblur_file(model, read, job.target, dataclasses.replace(how, force=True))
+            manifest.record(job, digest, report)
+            how.say({"input": str(job.source), **report})
+            done += 1
+        except FAILURES as error:
+            failed += 1
+            print(f"golf: {error}", file=sys.stderr)
+    counts = f"{done} deblurred, {len(found.jobs) - len(todo)} done before, {found.skipped} files are no images"
+    if failed:
+        raise GolfError(f"{failed} failed, as named above; {counts}.")
+    if not how.quiet and not how.as_json:
+        print(f"{counts[0].upper()}{counts[1:]}.")
 
 
 def _targets(inputs: list[Path], output: Path | None, out_dir: Path | None) -> list[Path]:
@@ -93,24 +162,22 @@ def _targets(inputs: list[Path], output: Path | None, out_dir: Path | None) -> l
     return targets
 
 
-def _deblur_file(
-    model: deblur.Model, read: Callable[[], Picture], target: Path, *, steps: int, with_strokes: bool, force: bool
-) -> dict[str, Any]:
+def _deblur_file(model: deblur.Model, read: Callable[[], Picture], target: Path, how: _How) -> dict[str, Any]:
     started = time.perf_counter()
-    image.check_writable(target, force=force)
-    stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(steps + 1)]
+    image.check_writable(target, force=how.force)
+    stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(how.steps + 1)]
     strip = target.with_name(f"{target.stem}-strokes.png")
-    if with_strokes:
+    if how.with_strokes:
         for path in (*stroke_files, strip):
-            image.check_writable(path, force=force)
+            image.check_writable(path, force=how.force)
     picture = read()
     width, height = picture.size
-    if with_strokes:
-        restored = _write_strokes(model, picture, stroke_files, strip, force=force)
+    if how.with_strokes:
+        restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
     else:
-        restored = model.run(picture, steps=steps)
+        restored = model.run(picture, steps=how.steps)
     del picture  # a large photo need not be held while it is encoded
-    image.write(restored.picture, target, force=force)
+    image.write(restored.picture, target, force=how.force)
     return {
         "output": str(target),
         "width": width,
@@ -119,7 +186,7 @@ def _deblur_file(
         "corrections": len(restored.changes) - 1,
         "settled": restored.settled,
         "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
-        "strip": str(strip) if with_strokes else None,
+        "strip": str(strip) if how.with_strokes else None,
         "seconds": round(time.perf_counter() - started, 3),
     }
 

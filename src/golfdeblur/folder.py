@@ -1,0 +1,144 @@
+"""A folder of photos: what is in it, where the results go, and a manifest of what is done.
+
+The manifest, one JSON line for each result in the output folder, makes a second run do only what is missing or changed.
+Lines are appended whole, so several processes may write to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from golfdeblur import deblur, image
+from golfdeblur.errors import ConfigError, ImageError
+
+MANIFEST = "golf-manifest.jsonl"
+
+RAW_SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo and its result."""
+
+    source: Path
+    target: Path
+    name: str
+    """The source's path inside its folder."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds."""
+
+    jobs: list[Job]
+    skipped: int
+    """Files that are no images by their names."""
+    raw: list[Path]
+    """Camera RAW files, which cannot be read."""
+
+
+def find(folder: Path, out: Path) -> Found:
+    """List the images at any depth of `folder`, to be written to the same places in `out`.
+
+    Hidden files are left out, and so is `out` where it lies inside. Raises ConfigError where two images would be
+    written to one file, or where `out` is `folder`.
+    """
+    if out.resolve() == folder.resolve():
+        raise ConfigError(f"The results of {folder} cannot go into itself; give another --out-dir.")
+    jobs, raw, skipped = [], [], 0
+    taken: dict[Path, Path] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        inside = path.relative_to(folder)
+        if any(part.startswith(".") for part in inside.parts) or out.resolve() in path.resolve().parents:
+            continue
+        suffix = path.suffix.lower()
+        if suffix in RAW_SUFFIXES:
+            raw.append(path)
+        elif suffix not in image.SUFFIXES:
+            skipped += 1
+        else:
+            target = out / inside.with_suffix(deblur.default_output(path).suffix)
+            if target in taken:
+                raise ConfigError(f"{taken[target]} and {path} would both be written to {target}; rename one.")
+            taken[target] = path
+            jobs.append(Job(path, target, inside.as_posix()))
+    return Found(jobs, skipped, raw)
+
+
+class Manifest:
+    """What has been written to an output folder, from what and how."""
+
+    def __init__(self, out: Path, settings: dict[str, Any]) -> None:
+        self.path = out / MANIFEST
+        self.settings = settings
+        """What a result depends on beside its input: the model's hashes and the number of steps."""
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Return the newest entry of each name; lines cut short by a crash are left out."""
+        found: dict[str, dict[str, Any]] = {}
+        try:
+            lines = self.path.read_text().splitlines()
+        except FileNotFoundError:
+            return found
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                found[entry["name"]] = entry
+            except (ValueError, KeyError, TypeError):
+                continue
+        return found
+
+    def is_done(self, job: Job, entry: dict[str, Any] | None) -> bool:
+        """Tell whether the result that `entry` names is there, and of this input with these settings."""
+        return (
+            entry is not None
+            and "output_sha256" in entry
+            and entry["settings"] == self.settings
+            and self.is_ours(job, entry)
+            and entry["input_sha256"] == file_hash(job.source)
+        )
+
+    def is_ours(self, job: Job, entry: dict[str, Any] | None) -> bool:
+        """Tell whether the file at the target may be replaced: it is as `entry` recorded it, or was being written."""
+        if entry is None or not job.target.is_file():
+            return False
+        return "output_sha256" not in entry or entry["output_sha256"] == file_hash(job.target)
+
+    def begin(self, job: Job) -> None:
+        """Append that `job` is being written: nothing was at its target, or something of ours."""
+        self._append({"name": job.name})
+
+    def record(self, job: Job, input_sha256: str, report: dict[str, Any]) -> None:
+        """Append the result of `job`."""
+        hashes = {"input_sha256": input_sha256, "output_sha256": file_hash(job.target)}
+        self._append({"name": job.name, **hashes, "settings": self.settings, **report})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(handle, (json.dumps(entry) + "\n").encode())
+        finally:
+            os.close(handle)
+
+
+def settings(model: deblur.Model, steps: int) -> dict[str, Any]:
+    """Return what results of `model` depend on."""
+    hashes = {letter: entry["sha256"] for letter, entry in model.weights.config["networks"].items()}
+    return {"networks": hashes, "steps": steps}
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file. Raises ImageError if it cannot be read."""
+    try:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}).") from error

@@ -1,0 +1,168 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from golfdeblur import folder
+from golfdeblur.errors import ConfigError
+
+from .test_cli import fails, golf
+
+
+@pytest.fixture
+def album(tmp_path: Path, photo: np.ndarray) -> Path:
+    root = tmp_path / "album"
+    (root / "day 1" / "sea").mkdir(parents=True)
+    for name in ("a.jpg", "day 1/b.png", "day 1/sea/c.tif"):
+        Image.fromarray(photo).save(root / name)
+    (root / "notes.txt").write_text("no image")
+    (root / ".hidden.jpg").write_text("no image")
+    return root
+
+
+def written(out: Path) -> list[str]:
+    return sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
+
+
+RESULTS = ["a.jpg", "day 1/b.png", "day 1/sea/c.tif", folder.MANIFEST]
+
+
+def test_a_folder_keeps_its_structure_and_a_second_run_does_what_is_missing(
+    album: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ("deblur", album, "-r", "--out-dir", out, "-m", tiny_model)
+    first = golf(*command)
+    assert first.returncode == 0, first.stderr
+    assert written(out) == RESULTS
+    assert first.stdout.splitlines()[-1] == "3 deblurred, 0 done before, 1 files are no images."
+    times = {name: (out / name).stat().st_mtime_ns for name in RESULTS}
+
+    assert golf(*command).stdout == "0 deblurred, 3 done before, 1 files are no images.\n"
+    assert times == {name: (out / name).stat().st_mtime_ns for name in RESULTS}
+
+    (out / "a.jpg").unlink()  # missing
+    Image.open(album / "day 1/b.png").rotate(90, expand=True).save(album / "day 1/b.png")  # changed
+    again = golf(*command)
+    assert again.stdout.splitlines()[-1].startswith("2 deblurred, 1 done before")
+    assert Image.open(out / "day 1/b.png").size == Image.open(album / "day 1/b.png").size
+    assert golf(*command, "--steps", 1).stdout.splitlines()[-1].startswith("3 deblurred")  # other settings
+
+    entry = json.loads((out / folder.MANIFEST).read_text().splitlines()[-1])
+    assert entry["input_sha256"] == folder.file_hash(album / entry["name"])
+    assert entry["settings"]["steps"] == 1
+
+
+def test_what_somebody_else_wrote_is_not_replaced(album: Path, tmp_path: Path, tiny_model: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.jpg").write_text("mine")
+    result = golf("deblur", album, "-r", "--out-dir", out, "-m", tiny_model, "--quiet")
+    assert result.returncode == 1
+    assert "a.jpg exists already" in result.stderr
+    assert "1 failed, as named above; 2 deblurred" in result.stderr
+    assert (out / "a.jpg").read_text() == "mine"
+    assert golf("deblur", album, "-r", "--out-dir", out, "-m", tiny_model, "--force").returncode == 0
+    (out / "a.jpg").write_text("edited")  # ours once, the user's now
+    assert golf("deblur", album, "-r", "--out-dir", out, "-m", tiny_model).returncode == 1
+    assert (out / "a.jpg").read_text() == "edited"
+
+
+def test_bad_files_are_named_and_the_rest_is_done(album: Path, tmp_path: Path, tiny_model: Path) -> None:
+    (album / "day 1" / "broken.jpg").write_text("no image")
+    (album / "raw.NEF").write_bytes(b"raw")
+    result = golf("deblur", album, "-r", "--out-dir", tmp_path / "out", "-m", tiny_model)
+    assert result.returncode == 1
+    assert "broken.jpg" in result.stderr
+    assert "raw.NEF is camera RAW" in result.stderr
+    assert "2 failed, as named above; 3 deblurred, 0 done before, 1 files are no images." in result.stderr
+    assert written(tmp_path / "out") == RESULTS
+
+
+def test_results_inside_the_folder_are_no_inputs(album: Path, tiny_model: Path) -> None:
+    command = ("deblur", album, "-r", "--out-dir", album / "sharp", "-m", tiny_model)
+    assert golf(*command).returncode == 0
+    assert golf(*command).stdout.startswith("0 deblurred, 3 done before")
+    assert written(album / "sharp") == RESULTS
+
+
+def test_what_cannot_be_asked(album: Path, tmp_path: Path, tiny_model: Path) -> None:
+    fails(golf("deblur", album, "-r"), "--out-dir")
+    fails(golf("deblur", album / "a.jpg", "-r", "--out-dir", tmp_path / "o"), "folder")
+    fails(golf("deblur", album, "--out-dir", tmp_path / "o", "-m", tiny_model), "-r")
+    fails(golf("deblur", album, "-r", "--out-dir", album), "itself")
+    Image.open(album / "a.jpg").save(album / "day 1" / "b.gif")
+    with pytest.raises(ConfigError, match=r"b\.gif.*b\.png"):
+        folder.find(album, tmp_path / "out")
+
+
+def test_a_manifest_cut_short_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
+    manifest = folder.Manifest(tmp_path, {})
+    manifest.path.write_text('{"name": "a", "n": 1}\n{"name": "a", "n": 2}\n{"name": "b", "out')
+    assert manifest.entries() == {"a": {"name": "a", "n": 2}}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_leaves_whole_files_and_goes_on(
+    how: signal.Signals, tmp_path: Path, photo: np.ndarray, tiny_model: Path
+) -> None:
+    album, out = tmp_path / "album", tmp_path / "out"
+    album.mkdir()
+    large = Image.fromarray(photo).resize((1200, 900))
+    for index in range(12):
+        large.save(album / f"{index:02}.png")
+    command = [
+        sys.executable,
+        "-m",
+        "golfdeblur",
+        "deblur",
+        str(album),
+        "-r",
+        "--out-dir",
+        str(out),
+        "-m",
+        str(tiny_model),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / "02.png").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, how)
+    assert process.wait(timeout=20) != 0
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    finished = [p for p in out.glob("*.png") if not p.name.startswith(".")]
+    assert 3 <= len(finished) < 12
+    for path in finished:
+        Image.open(path).load()
+    result = golf("deblur", album, "-r", "--out-dir", out, "-m", tiny_model)
+    assert result.returncode == 0, result.stderr
+    assert len(list(out.glob("*.png"))) == 12
+
+
+def test_a_result_without_its_line_is_made_again(album: Path, tmp_path: Path, tiny_model: Path) -> None:
+    out = tmp_path / "out"
+    command = ("deblur", album, "-r", "--out-dir", out, "-m", tiny_model)
+    golf(*command)
+    lines = (out / folder.MANIFEST).read_text().splitlines()
+    (out / folder.MANIFEST).write_text("\n".join(lines[:-1]) + "\n")  # killed between the file and its line
+    assert "output_sha256" not in json.loads(lines[-2])
+    assert golf(*command).stdout.splitlines()[-1].startswith("1 deblurred, 2 done before")
+
+
+def test_two_processes_do_no_harm(album: Path, tmp_path: Path, tiny_model: Path) -> None:
+    command = [sys.executable, "-m", "golfdeblur", "deblur", str(album), "-r", "--out-dir", str(tmp_path / "out")]
+    both = [
+        subprocess.Popen([*command, "-m", str(tiny_model)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert written(tmp_path / "out") == RESULTS
