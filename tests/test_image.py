@@ -286,3 +286,21 @@ def test_the_next_file_is_read_while_one_is_worked_on(tmp_path: Path, photo: np.
     assert np.array_equal(next(reads)().samples(), photo)
     assert list(reads) == []
     assert list(image.read_ahead([])) == []
+
+
+def test_heic_is_read_with_its_extra(tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pillow_heif
+
+    exif = Image.Exif()
+    exif[271] = "Camera"
+    path = tmp_path / "photo.heic"
+    pillow_heif.from_pillow(Image.fromarray(photo)).save(path, quality=90, exif=exif.tobytes())
+    picture = image.read(path)
+    assert np.abs(picture.samples().astype(int) - photo).mean() < 5
+    image.write(picture, tmp_path / "photo.jpg")
+    assert Image.open(tmp_path / "photo.jpg").getexif()[271] == "Camera"
+    with pytest.raises(ImageError, match=r"\.heic"):
+        image.write(picture, tmp_path / "out.heic")
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match=r"golfdeblur\[heic\]"):
+        image.read(path)

@@ -154,8 +154,9 @@ def with_stroke(picture: Picture, stroke: Stroke) -> Picture:
 
 
 def default_output(path: Path) -> Path:
-    """Return where the result for `path` goes: beside it, in its own format if that can be written, else as PNG."""
-    suffix = ".png" if image.SUFFIXES.get(path.suffix.lower()) in (None, "GIF") else path.suffix
+    """Return where the result for `path` goes: beside it, in its own format if that can be written."""
+    kind = image.SUFFIXES.get(path.suffix.lower(), "GIF")
+    suffix = image.WRITTEN_AS.get(kind, path.suffix)
     return path.with_name(f"{path.stem}-deblurred{suffix}")
 
 

@@ -37,8 +37,13 @@ SUFFIXES = {
     ".gif": "GIF",
     ".ppm": "PPM",
     ".pgm": "PPM",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
 }
-"""What can be read, by the end of the file's name; all but GIF can be written."""
+"""What can be read, by the end of the file's name."""
+
+WRITTEN_AS = {"GIF": ".png", "HEIF": ".jpg"}
+"""What cannot be written, and what is written instead. HEIF needs the extra `heic` to be read."""
 
 JPEG_QUALITY = 95
 
@@ -54,6 +59,7 @@ def read(path: str | Path) -> Picture:
             return deep
         if image16.is_png16(file):
             return image16.read_png16(path)
+        _know_heif(path, file)
         return from_pil(_open(path))
 
 
@@ -76,7 +82,8 @@ def read_ahead(paths: Iterable[Path]) -> Iterator[Callable[[], Picture]]:
 def read_rgb8(path: str | Path) -> np.ndarray:
     """Read an image file as (H, W, 3) uint8, turned upright; alpha and depth are dropped. Raises ImageError."""
     path = Path(path)
-    with _readable(path):
+    with _readable(path) as head:
+        _know_heif(path, head)
         return np.asarray(upright(_open(path)).convert("RGB"))
 
 
@@ -115,6 +122,17 @@ def _readable(path: Path) -> Iterator[bytes]:
         raise ImageError(f"{path} cannot be read ({reason}); it may be damaged: copy it again.") from error
 
 
+def _know_heif(path: Path, head: bytes) -> None:
+    """Teach Pillow to read HEIF where `head`, a file's first bytes, are of one. Raises ImageError without the extra."""
+    if head[4:8] != b"ftyp" or head[8:12] not in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"):
+        return
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ImageError(f"{path} is HEIC; pip install 'golfdeblur[heic]', or save it as JPEG.") from error
+    pillow_heif.register_heif_opener()
+
+
 def _open(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns at a third of its limit and refuses at twice; one limit of our own is clearer.
@@ -127,7 +145,7 @@ def _open(path: Path) -> Image.Image:
 
 def check_writable(path: Path, *, force: bool) -> None:
     """Raise ImageError unless `path` can be written: a known suffix, an existing folder, nothing there or `force`."""
-    if SUFFIXES.get(path.suffix.lower()) in (None, "GIF"):
+    if SUFFIXES.get(path.suffix.lower(), "GIF") in WRITTEN_AS:
         raise ImageError(f"{path} ends in '{path.suffix}'; write .jpg, .png, .tif, .webp, .bmp or .ppm.")
     if path.is_dir():
         raise ImageError(f"{path} is a folder; give the name of a file, or use --out-dir.")
