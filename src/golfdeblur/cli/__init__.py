@@ -8,6 +8,7 @@ from golfdeblur.cli import (  # noqa: F401 (their commands join the application)
     experiment,
     models,
     train,
+    video,
 )
 from golfdeblur.cli.app import main
 

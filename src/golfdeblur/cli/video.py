@@ -1,0 +1,91 @@
+"""`golf video`: a blurry clip in, a sharper one out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golfdeblur import deblur
+from golfdeblur.cli.app import (
+    ForceOption,
+    MemoryOption,
+    ModelOption,
+    QuietOption,
+    RuntimeOption,
+    StepsOption,
+    app,
+    check_new,
+    needs_extra,
+)
+from golfdeblur.memory import parse_size
+from golfdeblur.strokes import STEPS
+
+
+@app.command("video")
+def video_command(
+    clip: Annotated[Path, typer.Argument(help="The video.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The result: .mp4, .m4v, .mov, .mkv or .webm.")],
+    start: Annotated[float, typer.Option(help="Begin here, in seconds.")] = 0.0,
+    end: Annotated[float | None, typer.Option(help="End here, in seconds.")] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Write the input beside the result.")] = False,
+    model: ModelOption = deblur.DEFAULT_MODEL,
+    steps: StepsOption = STEPS,
+    runtime: RuntimeOption = "auto",
+    max_memory: MemoryOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a sharper copy of a video (needs the extra `video`).
+
+    Sound, subtitles, time stamps and colour are kept; no temporary pictures are written. After Ctrl-C what is done
+    stays as a file that plays.
+    """
+    with needs_extra("video"):
+        from golfdeblur import video
+    check_new(output, force=force)
+    cut = video.Cut(start, end)
+    loaded = deblur.load(model, runtime=runtime, max_memory=None if max_memory is None else parse_size(max_memory))
+    restore = video.restorer(lambda picture: loaded.restore(picture, steps=steps))
+    with _Bar(quiet=quiet) as bar:
+        report = video.deblur_video(restore, clip, output, cut=cut, preview=preview, seen=bar.seen)
+    for what in report.passed:
+        print(f"golf: {what}, passed unchanged or was left out", file=sys.stderr)
+    if not quiet:
+        before, after = report.jitter
+        print(f"{output}  {report.frames} frames, brightness flicker {after:.2f} grey levels (input {before:.2f})")
+
+
+class _Bar:
+    """A bar with the time that is left, on a terminal only."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.shown = not quiet and sys.stderr.isatty()
+
+    def __enter__(self) -> _Bar:
+        if self.shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = [
+                TextColumn("Deblurring"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            ]
+            self.progress = Progress(*columns, console=Console(stderr=True))
+            self.task = self.progress.add_task("", total=None)
+            self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.shown:
+            self.progress.stop()
+
+    def seen(self, frame: int, total: int | None) -> None:
+        """Show that `frame` of `total` is done."""
+        if self.shown:
+            self.progress.update(self.task, completed=frame, total=total)

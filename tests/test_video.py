@@ -1,0 +1,220 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from golfdeblur import video
+from golfdeblur.errors import ConfigError, ImageError, Interrupted
+
+from .test_cli import fails, golf
+
+TIMES = [0, 1, 2, 4, 5, 8, 9, 10, 12, 13, 14, 15, 16, 20, 21, 22]
+"""Twenty-fourths of a second: the frame rate varies."""
+
+
+def scene(index: int, width: int = 64, height: int = 48) -> np.ndarray:
+    rows, columns = np.mgrid[0:height, 0:width]
+    base = 110 + 60 * np.sin((columns + 2 * index) / 6.0)[:, :, None] * np.cos(rows / 9.0)[:, :, None] * [1, 0.6, -0.5]
+    return np.clip(base, 0, 255).astype(np.uint8)
+
+
+def make_clip(
+    path: Path, *, codec: str = "libx264", pix_fmt: str = "yuv420p", sound: bool = True, full: bool = False
+) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24, options={"crf": "10"})
+        context = stream.codec_context
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        context.time_base = stream.time_base = Fraction(1, 24)
+        context.color_primaries, context.color_trc, context.colorspace = 1, 1, 1
+        context.color_range = 2 if full else 1
+        container.metadata["title"] = "a test"
+        if sound:
+            audio = container.add_stream("aac", rate=44100, layout="mono")
+        for index, pts in enumerate(TIMES):
+            frame = av.VideoFrame.from_ndarray(scene(index), format="rgb24").reformat(format=pix_fmt, dst_colorspace=1)
+            frame.pts, frame.time_base = pts, Fraction(1, 24)
+            container.mux(stream.encode(frame))
+        if sound:
+            for start in range(0, 44100, 1024):
+                tone = np.sin(np.arange(start, start + 1024) / 20).astype(np.float32)[None]
+                piece = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+                piece.sample_rate, piece.pts, piece.time_base = 44100, start, Fraction(1, 44100)
+                container.mux(audio.encode(piece))
+            container.mux(audio.encode(None))
+        container.mux(stream.encode(None))
+    return path
+
+
+def times(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def sound_packets(path: Path) -> list[tuple[int, bytes]]:
+    with av.open(str(path)) as container:
+        return [(packet.pts, bytes(packet)) for packet in container.demux(audio=0) if packet.size]
+
+
+def unchanged(pixels: np.ndarray) -> np.ndarray:
+    return pixels
+
+
+def run(source: Path, target: Path, restore: video.Restore = unchanged, **options) -> video.Report:
+    options = {"cut": video.Cut(), "seen": lambda frame, total: None, **options}
+    return video.deblur_video(restore, source, target, **options)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_frames_times_sound_and_names_are_kept(tmp_path: Path, suffix: str) -> None:
+    source, target = make_clip(tmp_path / f"in{suffix}"), tmp_path / f"out{suffix}"
+    counted = []
+    report = run(source, target, seen=lambda frame, total: counted.append(frame))
+    assert report.frames == len(TIMES) == counted[-1]
+    assert times(target) == pytest.approx(times(source), abs=1e-3)
+    assert sound_packets(target) == sound_packets(source)
+    with av.open(str(target)) as made:
+        assert made.metadata["title"] == "a test"
+        assert made.streams.video[0].codec_context.codec.canonical_name == "h264"
+    assert {p.name for p in tmp_path.iterdir()} == {source.name, target.name}
+    for a, b in zip(pictures(source), pictures(target), strict=True):
+        assert np.abs(a.astype(int) - b).mean() < 3
+        assert np.abs(a.mean((0, 1)) - b.mean((0, 1))).max() < 1  # no shift of colour or range
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_colour_range_and_primaries_are_kept(tmp_path: Path, full: bool) -> None:
+    source, target = make_clip(tmp_path / "in.mp4", full=full), tmp_path / "out.mp4"
+    run(source, target)
+    with av.open(str(source)) as a, av.open(str(target)) as b:
+        for key in ("color_range", "color_primaries", "color_trc", "colorspace", "pix_fmt"):
+            assert getattr(a.streams.video[0].codec_context, key) == getattr(b.streams.video[0].codec_context, key), key
+        for one, two in zip(a.decode(video=0), b.decode(video=0), strict=True):
+            luma = [frame.to_ndarray()[: frame.height].astype(int) for frame in (one, two)]
+            assert np.abs(luma[0].mean() - luma[1].mean()) < 0.7
+
+
+def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
+    source, target = make_clip(tmp_path / "in.mkv", codec="libx265", pix_fmt="yuv420p10le"), tmp_path / "out.mkv"
+    depths = set()
+
+    def restore(pixels: np.ndarray) -> np.ndarray:
+        depths.add(pixels.dtype)
+        return pixels
+
+    run(source, target, restore)
+    assert depths == {np.dtype(np.uint16)}
+    with av.open(str(target)) as made:
+        assert made.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
+
+
+def test_a_part_begins_at_zero(tmp_path: Path) -> None:
+    source, target = make_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    report = run(source, target, cut=video.Cut(4 / 24, 12 / 24))
+    inside = [t for t in TIMES if 4 <= t < 12]
+    assert report.frames == len(inside)
+    assert times(target) == pytest.approx([(t - 4) / 24 for t in inside], abs=2e-3)
+    assert 0 < len(sound_packets(target)) < len(sound_packets(source))
+    with pytest.raises(ConfigError, match="end"):
+        video.Cut(2, 1)
+    with pytest.raises(ImageError, match="--start"):
+        run(source, tmp_path / "none.mp4", cut=video.Cut(100))
+    assert not (tmp_path / "none.mp4").exists()
+
+
+def test_a_preview_shows_both(tmp_path: Path) -> None:
+    source, target = make_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    run(source, target, lambda pixels: np.full_like(pixels, 255), preview=True)
+    first = pictures(target)[0]
+    assert first.shape == (48, 128, 3)
+    assert first[:, 70:].min() > 240
+    assert first[:, :60].mean() < 200
+
+
+def test_flicker_is_measured(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    frames = iter(range(1000))
+    report = run(
+        source,
+        tmp_path / "out.mp4",
+        lambda x: np.clip(x.astype(int) + 10 * (next(frames) % 2), 0, 255).astype(np.uint8),
+    )
+    before, after = report.jitter
+    assert before < 1.5
+    assert after == pytest.approx(10, abs=1.5)
+
+
+def test_damaged_packets_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", sound=False)
+    content = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    position, size = packets[len(packets) // 2]
+    content[position : position + size] = os.urandom(size)
+    source.write_bytes(content)
+    report = run(source, tmp_path / "out.mp4")
+    assert report.passed
+    assert len(TIMES) // 3 <= report.frames <= len(TIMES)
+    assert len(times(tmp_path / "out.mp4")) == report.frames
+
+
+def test_an_interrupt_leaves_a_file_that_plays(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+
+    def stop(frame: int, total: int | None) -> None:
+        if frame == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=r"6 frames.*out-partial\.mp4"):
+        run(source, tmp_path / "out.mp4", seen=stop)
+    assert len(times(tmp_path / "out-partial.mp4")) == 6
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out-partial.mp4"]
+
+
+def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
+    source, target = make_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    result = golf("video", source, "-o", target, "-m", tiny_model)
+    assert result.returncode == 0, result.stderr
+    assert f"{len(TIMES)} frames, brightness flicker" in result.stdout
+    fails(golf("video", source, "-o", target, "-m", tiny_model), "exists already")
+    fails(golf("video", tmp_path / "no.mp4", "-o", tmp_path / "b.mp4"), "is no file")
+    (tmp_path / "text.mp4").write_text("no video")
+    fails(golf("video", tmp_path / "text.mp4", "-o", tmp_path / "b.mp4"), "not a video")
+    fails(golf("video", source, "-o", tmp_path / "b.xyz"), ".mkv")
+    fails(golf("video", source, "-o", tmp_path / "none" / "b.mp4"), "none")
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_a_signal_in_the_command_leaves_a_file_that_plays(tmp_path: Path, tiny_model: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", sound=False)
+    slow = (
+        "import time, golfdeblur.deblur as d, golfdeblur.cli as c\n"
+        "old = d.Model.restore\n"
+        "def restore(self, picture, **k):\n"
+        f"    open({str(tmp_path / 'mark')!r}, 'w').close()\n    time.sleep(0.3)\n    return old(self, picture, **k)\n"
+        "d.Model.restore = restore\nc.main()"
+    )
+    command = [sys.executable, "-c", slow, "video", str(source), "-o", str(tmp_path / "out.mp4"), "-m", str(tiny_model)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "mark").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(1.2)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130, error
+    assert "out-partial.mp4" in error
+    assert math.isclose(times(tmp_path / "out-partial.mp4")[0], 0, abs_tol=1e-6)
