@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint setup clean
+.PHONY: demo test test-slow lint setup clean web
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,7 +31,16 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/pytest
 
-test-slow: $(VENV)/.dev
+# The page for the browser; needs node and npm.
+web/dist/index.html: $(wildcard web/src/*) web/build.mjs web/package-lock.json src/golfdeblur/weights/fast/config.json
+	cd web && npm ci --no-audit --no-fund && npm run build
+
+web: web/dist/index.html
+
+# With the page's tests in Debian's chromium, where it is installed.
+test-slow: $(VENV)/.dev web
+	cd web && npm test
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	$(BIN)/pytest -m slow
 
 clean:

@@ -9,6 +9,7 @@ from golfdeblur.cli import (  # noqa: F401 (their commands join the application)
     models,
     train,
     video,
+    web,
 )
 from golfdeblur.cli.app import main
 
