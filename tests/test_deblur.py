@@ -192,6 +192,23 @@ def test_importing_is_quick_and_brings_no_torch() -> None:
     assert out.stdout.split() == []
 
 
+def test_a_result_that_is_no_sharper_is_not_kept(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
+    model = golfdeblur.load()
+    picture = from_samples(photo)
+    monkeypatch.setattr(deblur, "SHARP_BELOW", 0.0)
+    restored = deblur.Restored(picture, [0.02], settled=False)  # the picture itself as its result
+    monkeypatch.setattr(deblur.Model, "run", lambda *a, **k: restored)
+    assert "no sharper" in str(model.why_keep(picture, restored))
+    monkeypatch.setattr(deblur.Model, "run", lambda *a, **k: deblur.Restored(picture, [0.01], settled=False))
+    assert model.why_keep(picture, restored) is None
+
+
+def test_blurriness_is_a_share_of_the_steps_between_pixels() -> None:
+    ramp = np.repeat(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], 1100, axis=0).repeat(3, axis=2)
+    # Steps of 2 grey levels across, none down: a mean of about 1 grey level.
+    assert deblur.blurriness(from_samples(ramp), 0.5 / 255) == pytest.approx(0.5, rel=0.02)
+
+
 # any size within a budget of memory
 
 

@@ -86,6 +86,19 @@ def test_bad_files_are_named_and_the_rest_is_done(album: Path, tmp_path: Path, t
     assert written(tmp_path / "out") == RESULTS
 
 
+def test_sharp_photos_are_left_as_they_are(tmp_path: Path) -> None:
+    examples = Path(__file__).parent.parent / "examples"
+    album = tmp_path / "album"
+    album.mkdir()
+    for name in ("walkway.jpg", "walkway-sharp.jpg"):
+        Image.open(examples / name).crop((200, 100, 712, 612)).save(album / name, quality=95)
+    result = golf("deblur", album, "-r", "--out-dir", tmp_path / "out", "--keep-sharp")
+    assert result.returncode == 0, result.stderr
+    assert "walkway-sharp.jpg  left as it is: it is sharp already (blurriness 0.0" in result.stdout
+    same = {p.name: (tmp_path / "out" / p.name).read_bytes() == p.read_bytes() for p in album.iterdir()}
+    assert same == {"walkway.jpg": False, "walkway-sharp.jpg": True}
+
+
 def test_results_inside_the_folder_are_no_inputs(album: Path, tiny_model: Path) -> None:
     command = ("deblur", album, "-r", "--out-dir", album / "sharp", "-m", tiny_model)
     assert golf(*command).returncode == 0

@@ -28,6 +28,12 @@ UNKNOWN_BYTES_PER_PX = 1000
 """For models whose config.json does not say what a pixel takes: more than any of ours."""
 
 
+SHARP_BELOW = 0.1
+"""The blurriness under which a picture counts as sharp (MODEL_CARD.md)."""
+
+GRADIENT_ROWS = 512
+
+
 @dataclass(frozen=True)
 class Restored:
     """A picture after the last stroke."""
@@ -93,6 +99,20 @@ class Model:
             changes.append(stroke.change)
         return Restored(with_stroke(picture, stroke), changes, stroke.settled)
 
+    def why_keep(self, picture: Picture, restored: Restored) -> str | None:
+        """Return why `picture` should be left as it is: it is sharp, or the result is no sharper; None if neither.
+
+        There is no reference to compare with, so F itself is asked: what is left for it to change, in the picture and
+        in the result. MODEL_CARD.md has the error rates.
+        """
+        before = blurriness(picture, restored.changes[0])
+        if before < SHARP_BELOW:
+            return f"it is sharp already (blurriness {before:.3f}, below {SHARP_BELOW})"
+        after = blurriness(restored.picture, self.run(restored.picture, steps=0).changes[0])
+        if after >= before:
+            return f"the result is no sharper (blurriness {after:.3f}, before {before:.3f})"
+        return None
+
     def _plan(self, picture: Picture, stages: list[Runner]) -> memory.Plan:
         width, height = picture.size
         entries = self.weights.config["networks"].values()
@@ -128,6 +148,21 @@ def load(model: str | Path = DEFAULT_MODEL, *, runtime: str = "auto", max_memory
     f, g = (weights.load(x, runtime) if x in weights.config["networks"] else None for x in ("F", "G"))
     assert f is not None  # find_weights checked it
     return Model(weights, f, g, max_memory)
+
+
+def blurriness(picture: Picture, change: float) -> float:
+    """Return F's mean `change` of a picture as a share of the mean step between neighbouring pixels.
+
+    Near 0 for sharp pictures, 0.3 to 2 for blurry ones.
+    """
+    height = picture.size[1]
+    steps, pixels = 0.0, 0
+    for top in range(0, height, GRADIENT_ROWS):
+        grey = picture.rows(top, min(top + GRADIENT_ROWS + 1, height)).mean(axis=1)[0]
+        across, down = np.abs(np.diff(grey, axis=1)), np.abs(np.diff(grey, axis=0))
+        steps += float(across.sum() + down.sum())
+        pixels += across.size + down.size
+    return change / max(steps / max(pixels, 1), 1e-6)
 
 
 def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restored:

@@ -126,10 +126,10 @@ class Manifest:
             os.close(handle)
 
 
-def settings(model: deblur.Model, steps: int) -> dict[str, Any]:
+def settings(model: deblur.Model, steps: int, *, keep_sharp: bool) -> dict[str, Any]:
     """Return what results of `model` depend on."""
     hashes = {letter: entry["sha256"] for letter, entry in model.weights.config["networks"].items()}
-    return {"networks": hashes, "steps": steps}
+    return {"networks": hashes, "steps": steps, "keep_sharp": keep_sharp}
 
 
 def file_hash(path: Path) -> str:

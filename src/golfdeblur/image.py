@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import io
 import os
+import shutil
 import struct
 import tempfile
 import warnings
@@ -162,6 +163,21 @@ def write(picture: Picture, path: str | Path, *, force: bool = False) -> None:
     nothing is left behind.
     """
     path = Path(path)
+    _write_whole(path, lambda file: _encode(picture, file, SUFFIXES[path.suffix.lower()]), force=force)
+
+
+def copy(source: Path, path: Path, *, force: bool = False) -> None:
+    """Copy an image file as it is, as safely as `write` writes. Raises ImageError."""
+
+    def fill(file: Any) -> None:
+        with source.open("rb") as given:
+            shutil.copyfileobj(given, file)
+
+    _write_whole(path, fill, force=force)
+
+
+def _write_whole(path: Path, fill: Callable[[Any], None], *, force: bool) -> None:
+    """Let `fill` write to a file under a temporary name, and rename it when it is safely on disk."""
     check_writable(path, force=force)
     temporary: Path | None = None
     try:
@@ -170,7 +186,7 @@ def write(picture: Picture, path: str | Path, *, force: bool = False) -> None:
         os.close(handle)
         temporary.chmod(0o666 & ~_umask())
         with temporary.open("wb") as file:
-            _encode(picture, file, SUFFIXES[path.suffix.lower()])
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -46,6 +46,9 @@ def deblur_command(
     strokes: Annotated[
         bool, typer.Option("--strokes", help="Also write x0, x1, ... and a strip that shows them side by side.")
     ] = False,
+    keep_sharp: Annotated[
+        bool, typer.Option("--keep-sharp", help="Copy photos that are not blurred, or get no sharper, as they are.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line for each image.")] = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -55,11 +58,16 @@ def deblur_command(
     Size, bit depth, alpha, EXIF, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
     budget = None if max_memory is None else parse_size(max_memory)
-    how = _How(steps, with_strokes=strokes, force=force, as_json=as_json, quiet=quiet)
+    how = _How(steps, with_strokes=strokes, keep_sharp=keep_sharp, force=force, as_json=as_json, quiet=quiet)
     if recursive:
         found = _find(inputs, output, out_dir)
         loaded = deblur.load(model, runtime=runtime, max_memory=budget)
-        _deblur_folder(loaded, found, folder.Manifest(cast(Path, out_dir), folder.settings(loaded, steps)), how)
+        _deblur_folder(
+            loaded,
+            found,
+            folder.Manifest(cast(Path, out_dir), folder.settings(loaded, steps, keep_sharp=keep_sharp)),
+            how,
+        )
         return
     targets = _targets(inputs, output, out_dir)
     loaded = deblur.load(model, runtime=runtime, max_memory=budget)
@@ -67,7 +75,7 @@ def deblur_command(
     jobs = zip(inputs, targets, image.read_ahead(inputs), strict=True)
     for source, target, read in progress(jobs, len(inputs), "Deblurring", quiet=quiet or as_json):
         try:
-            how.say({"input": str(source), **_deblur_file(loaded, read, target, how)})
+            how.say({"input": str(source), **_deblur_file(loaded, source, read, target, how)})
         except FAILURES as error:
             if len(inputs) == 1:
                 raise
@@ -87,6 +95,7 @@ class _How:
 
     steps: int
     with_strokes: bool
+    keep_sharp: bool
     force: bool
     as_json: bool
     quiet: bool
@@ -126,7 +135,7 @@ def _deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Ma
             job.target.parent.mkdir(parents=True, exist_ok=True)
             image.check_writable(job.target, force=how.force or manifest.is_ours(job, entry))
             manifest.begin(job)  # from here on whatever is there is ours, also if the run is killed
-            report = _deblur_file(model, read, job.target, dataclasses.replace(how, force=True))
+            report = _deblur_file(model, job.source, read, job.target, dataclasses.replace(how, force=True))
             manifest.record(job, digest, report)
             how.say({"input": str(job.source), **report})
             done += 1
@@ -162,7 +171,9 @@ def _targets(inputs: list[Path], output: Path | None, out_dir: Path | None) -> l
     return targets
 
 
-def _deblur_file(model: deblur.Model, read: Callable[[], Picture], target: Path, how: _How) -> dict[str, Any]:
+def _deblur_file(
+    model: deblur.Model, source: Path, read: Callable[[], Picture], target: Path, how: _How
+) -> dict[str, Any]:
     started = time.perf_counter()
     image.check_writable(target, force=how.force)
     stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(how.steps + 1)]
@@ -177,9 +188,15 @@ def _deblur_file(model: deblur.Model, read: Callable[[], Picture], target: Path,
         restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
     else:
         restored = model.run(picture, steps=how.steps)
+    kept = model.why_keep(picture, restored) if how.keep_sharp else None
     del picture  # a large photo need not be held while it is encoded
     restored_at = time.perf_counter()
-    image.write(restored.picture, target, force=how.force)
+    if kept is not None and source.suffix.lower() == target.suffix.lower():
+        image.copy(source, target, force=how.force)
+    elif kept is None:
+        image.write(restored.picture, target, force=how.force)
+    else:
+        image.write(read(), target, force=how.force)
     written_at = time.perf_counter()
     return {
         "output": str(target),
@@ -188,6 +205,7 @@ def _deblur_file(model: deblur.Model, read: Callable[[], Picture], target: Path,
         "model": model.weights.name,
         "corrections": len(restored.changes) - 1,
         "settled": restored.settled,
+        "kept": kept,
         "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
         "strip": str(strip) if how.with_strokes else None,
         "seconds": round(written_at - started, 3),
@@ -213,6 +231,8 @@ def _write_strokes(
 
 
 def _sentence(report: dict[str, Any]) -> str:
+    if report["kept"]:
+        return f"{report['output']}  left as it is: {report['kept']}, {report['seconds']:.1f} s"
     changes = ", ".join(f"{c:.2f}" for c in report["changes_grey_levels"])
     count = report["corrections"]
     words = f"1 step and {count} correction{'' if count == 1 else 's'}{' (settled)' if report['settled'] else ''}"
