@@ -1,4 +1,4 @@
-"""Make docs/pictures/page.png: the page in Debian's Chromium, with the example. Needs `make web` and the extra `browser`."""
+"""Make docs/pictures/page.png: the page in Chromium, with the example. Needs `make web` and the extra `browser`."""
 
 import shutil
 import subprocess
