@@ -55,7 +55,6 @@ def test_flat_areas_stay_flat(model: golfdeblur.Model) -> None:
 
 @pytest.mark.slow
 @needs_data
-@pytest.mark.xfail(strict=True, reason="the first weights fall short of 1.2 dB: docs/log.md")
 def test_gopro_gains_what_is_promised(model: golfdeblur.Model) -> None:
     means = {}
     for steps in (0, 3):
