@@ -28,7 +28,7 @@ UNKNOWN_BYTES_PER_PX = 1000
 """For models whose config.json does not say what a pixel takes: more than any of ours."""
 
 
-SHARP_BELOW = 0.1
+SHARP_BELOW = 0.11
 """The blurriness under which a picture counts as sharp (MODEL_CARD.md)."""
 
 GRADIENT_ROWS = 512
@@ -93,7 +93,10 @@ class Model:
         for stage in stages:
             stage.tile_px = plan.tile_px
         if plan.strip_rows is not None:
-            return _run_in_strips(picture, stages, plan.strip_rows)
+            restored = _run_in_strips(picture, stages, plan.strip_rows)
+            for stage in {id(stage): stage for stage in stages}.values():
+                stage.release()  # the encoder will need it
+            return restored
         changes = []
         for stroke in self.iterate(picture, steps=steps, stop_below=stop_below):
             changes.append(stroke.change)
@@ -120,11 +123,10 @@ class Model:
         need = memory.Need(
             width,
             height,
-            # As it came, as it goes, and once more in the decoder or encoder, with four bytes a pixel.
-            stored_bytes=2 * picture.colour.nbytes + 4 * width * height,
+            stored_bytes=2 * picture.colour.nbytes,
             stages=len(stages),
             overlap_px=max(stage.overlap_px for stage in stages) if tiled else 0,
-            bytes_per_px=max(entry.get("bytes_per_px", UNKNOWN_BYTES_PER_PX) for entry in entries),
+            bytes_per_px=sum(entry.get("bytes_per_px", UNKNOWN_BYTES_PER_PX) for entry in entries),
         )
         return memory.plan(need, memory.default_budget() if self.max_memory is None else self.max_memory)
 

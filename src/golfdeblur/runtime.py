@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,17 @@ class Weights:
         content = _checked(path, entry["sha256"])
         name = backends.resolve(runtime)
         network = backends.open_network(name, content, path)
+        multiple_px = entry["multiple_px"]
         if name in backends.REDUCED:
             reference = backends.open_network("onnxruntime", content, path)
-            found = backends.agreement_db(network, reference, multiple_px=entry["multiple_px"])
+            found = backends.agreement_db(network, reference, multiple_px=multiple_px)
             if found < backends.LEAST_AGREEMENT_DB:
                 raise ConfigError(
                     f"Runtime '{name}' agrees with float32 only to {found:.1f} dB on this machine, "
                     f"{backends.LEAST_AGREEMENT_DB:.0f} are needed; use --runtime auto."
                 )
-        return Runner(network, multiple_px=entry["multiple_px"], receptive_field_px=entry["receptive_field_px"])
+        reach = entry["receptive_field_px"]
+        return Runner(network, multiple_px=multiple_px, receptive_field_px=reach, release=network.release)
 
 
 def _checked(path: Path, sha256: str) -> bytes:
@@ -110,8 +113,17 @@ class Runner:
     `tile_px` is the number of pixels above which an image is tiled; it falls when memory runs out.
     """
 
-    def __init__(self, network: Network, *, multiple_px: int, receptive_field_px: int | None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        multiple_px: int,
+        receptive_field_px: int | None,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
         self._network = network
+        self.release = release
+        """Give the memory of the last runs back."""
         self.multiple_px = multiple_px
         self.receptive_field_px = receptive_field_px
         self.tile_px = LARGEST_TILE_PX

@@ -1,7 +1,6 @@
 """What a run minimises: eq. 6 for the propagator F, eq. 4 for the corrector G, built from a recipe and its files.
 
-The joint stage, which the paper does not have, minimises the loss of the last iterate x_N over F and G together: with
-the others in it, F keeps all the work and G stays at the identity (docs/log.md).
+The joint stage, which the paper does not have, minimises the mean loss of x_0, ..., x_N over F and G together.
 
 Source: section 3 of "A Deep Optimization Approach for Image Deconvolution".
 """
@@ -38,7 +37,7 @@ class Inputs:
 
 
 class Objective(nn.Module):
-    """The loss of one batch: eq. 6 of a Propagator, eq. 4 of a Corrector from x_0 = frozen(y), or x_N of both."""
+    """The loss of one batch: eq. 6 of a Propagator, eq. 4 of a Corrector from x_0 = frozen(y), or both together."""
 
     def __init__(
         self, network: nn.Module, frozen: golf.Propagator | None, loss: losses.Loss, *, iterates: int, bf16: bool
@@ -53,9 +52,7 @@ class Objective(nn.Module):
     def forward(self, y: Tensor, sharp: Tensor) -> dict[str, Tensor]:
         """Return the terms of the loss by name, (B, 3, H, W) in [0, 1] given twice; their sum is minimised."""
         with torch.autocast(y.device.type, torch.bfloat16, enabled=self.bf16):
-            estimates = list(self.estimates(self.network, y))
-            counted = estimates[-1:] if isinstance(self.network, golf.GolfOptimizer) else estimates
-            found = [self.loss(x, sharp) for x in counted]
+            found = [self.loss(x, sharp) for x in self.estimates(self.network, y)]
         return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
 
     def estimates(self, network: nn.Module, y: Tensor) -> Iterator[Tensor]:
