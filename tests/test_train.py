@@ -278,12 +278,40 @@ def test_the_perceptual_loss_trains_with_a_measured_balance(tmp_path: Path, phot
     assert f"{history['balance']:.4g}" in rows[0]["notice"]
 
 
+def test_the_speed_leaves_the_validation_out(tmp_path: Path, inputs: Inputs) -> None:
+    train(dataclasses.replace(TINY, log_every=4, validate_every=3, steps=8), inputs, tmp_path)
+    rows = [row for row in read_log(tmp_path) if "waiting" in row]
+    assert [row["step"] for row in rows] == [4, 8]
+    assert all(0 < row["waiting"] < 1 for row in rows)
+
+
 @pytest.mark.slow
 def test_a_compiled_run_gives_the_same_loss(tmp_path: Path, inputs: Inputs) -> None:
     for compiled in (False, True):
         train(dataclasses.replace(TINY, compiled=compiled), inputs, tmp_path / str(compiled))
     plain, fast = ([row["loss"] for row in read_log(tmp_path / str(c)) if "loss" in row] for c in (False, True))
     assert fast == pytest.approx(plain, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_resumes_bit_for_bit(tmp_path: Path, inputs: Inputs) -> None:
+    config = dataclasses.replace(TINY, compiled=True)
+    whole = train(config, inputs, tmp_path / "whole")
+    assert train(config, inputs, tmp_path / "parts", max_minutes=1e-6) is None
+    parts = train(config, inputs, tmp_path / "parts")
+    assert whole is not None
+    assert parts is not None
+    one, two = (checkpoint.load_network(path)[0].state_dict() for path in (whole, parts))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_compiling_without_a_compiler_gets_one_sentence(tmp_path: Path, photos: dict[str, Path]) -> None:
+    arguments = command(tmp_path, photos, tmp_path / "run")[1:]
+    cache = str(tmp_path / "cache")
+    result = golf(*arguments, "--set", "compiled=true", env={"CXX": "/nowhere", "TORCHINDUCTOR_CACHE_DIR": cache})
+    assert result.returncode == 1
+    assert "needs a C++ compiler" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def command(folder: Path, photos: dict[str, Path], out: Path, *, steps: int = 40) -> list[str]:

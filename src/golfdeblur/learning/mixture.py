@@ -127,8 +127,8 @@ class MixtureConfig:
     """Share of block pairs whose blurry image is replaced by the sharp one, so that sharp stays sharp."""
     block_pairs: int = 24
     block_px: int = 256
-    steps_per_block: int = 40
-    blocks_kept: int = 24
+    steps_per_block: int = 80
+    blocks_kept: int = 16
     """Patches are cut from this many blocks at once; a few would make consecutive batches alike."""
     streams: int = 1
     """Independent streams of blocks, each giving batch / streams patches. Every process makes its own streams only,

@@ -132,8 +132,8 @@ class _Training:
             if self.step % config.log_every == 0 or self.step == config.steps:
                 self._log(clock.row(mixture, len(self.window)))
             if self.main and (self.step % config.validate_every == 0 or self.step == config.steps):
-                self._validate(judge)
-                clock.restart()
+                with clock.paused():
+                    self._validate(judge)
             if self.main and saves:
                 self._save()
                 saved = time.monotonic()
@@ -141,7 +141,10 @@ class _Training:
     def _learn(self, batch: mixtures.Batch) -> None:
         """Make one step of the optimiser and of the averaged weights."""
         y = batch.blurry.contiguous(memory_format=torch.channels_last)
-        terms = self.prepared(y, batch.sharp)
+        try:
+            terms = self.prepared(y, batch.sharp)
+        except RuntimeError as error:
+            raise _explained(error) if self.config.compiled else error
         self.accelerator.backward(torch.stack(list(terms.values())).sum())
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
@@ -279,6 +282,18 @@ class _Training:
         return self.run_files.save_networks(".", self._networks(), history)
 
 
+def _explained(error: RuntimeError) -> Exception:
+    """Return a ConfigError for what torch.compile could not do, and every other error as it is."""
+    from torch._dynamo.exc import BackendCompilerFailed  # takes a second to import
+
+    if not isinstance(error, BackendCompilerFailed):
+        return error
+    reason = str(error).splitlines()[0]
+    return ConfigError(
+        f"torch.compile failed ({reason}); it needs a C++ compiler. Install one, or give --set compiled=false."
+    )
+
+
 def _run(folder: Path, config: TrainConfig, inputs: Inputs, history: dict[str, Any]) -> Run:
     behind = config.stage == "g" and config.start == "propagator"
     return Run(folder, config, origin=history, frozen=inputs.propagator if behind else None)
@@ -291,15 +306,18 @@ class _Clock:
         self.since = time.monotonic()
 
     def row(self, mixture: mixtures.Mixture, steps: int) -> dict[str, float]:
-        seconds = max(time.monotonic() - self.since, 1e-9)
+        now = time.monotonic()
+        seconds = max(now - self.since, 1e-9)
         pixels = steps * mixture.config.batch * mixture.config.patch_px**2
         row = {"mpx_per_s": pixels / seconds / 1e6, "waiting": mixture.seconds_waited / seconds}
-        self.restart()
-        mixture.seconds_waited = 0.0
+        self.since, mixture.seconds_waited = now, 0.0
         return row
 
-    def restart(self) -> None:
-        self.since = time.monotonic()
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.since += time.monotonic() - started
 
 
 def _data(
