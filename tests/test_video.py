@@ -1,6 +1,7 @@
 import math
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -119,6 +120,71 @@ def test_ten_bits_stay_ten_bits(tmp_path: Path) -> None:
     assert depths == {np.dtype(np.uint16)}
     with av.open(str(target)) as made:
         assert made.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
+
+
+def turned(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Write a display matrix (a, b, c, d) into an MP4's track header, as phones held upright do."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 44  # of version 0: the matrix a b u c d v x y w, 32 bits each
+    assert struct.unpack(">9i", content[place : place + 36]) == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
+    a, b, c, d = (65536 * value for value in matrix)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)])
+@pytest.mark.parametrize("preview", [False, True])
+def test_rotation_marks_are_applied(
+    tmp_path: Path, matrix: tuple[int, int, int, int], turns: int, preview: bool
+) -> None:
+    source, target = turned(make_clip(tmp_path / "in.mp4", sound=False), matrix), tmp_path / "out.mp4"
+    shapes = set()
+
+    def restore(pixels: np.ndarray) -> np.ndarray:
+        shapes.add(pixels.shape)
+        return pixels
+
+    run(source, target, restore, preview=preview)
+    upright = np.rot90(scene(0), turns)
+    assert shapes == {upright.shape}  # the network sees the picture as people do
+    with av.open(str(target)) as made:
+        frame = next(made.decode(video=0))
+        assert frame.rotation == 0
+        shown = frame.to_ndarray(format="rgb24").astype(int)
+    height, width = upright.shape[:2]
+    assert shown.shape == (height, 2 * width if preview else width, 3)
+    assert np.abs(shown[:, :width] - upright).mean() < 4
+    assert np.abs(shown[:, -width:] - upright).mean() < 4
+
+
+def test_subtitles_are_copied_or_named(tmp_path: Path) -> None:
+    words = "1\n00:00:00,100 --> 00:00:00,400\nGood light\n\n2\n00:00:00,500 --> 00:00:00,800\nHold still\n"
+    (tmp_path / "words.srt").write_text(words)
+    source = tmp_path / "in.mkv"
+    with (
+        av.open(str(make_clip(tmp_path / "plain.mp4"))) as clip,
+        av.open(str(tmp_path / "words.srt")) as srt,
+        av.open(str(source), "w") as made,
+    ):
+        streams = {id(s): made.add_stream_from_template(s) for s in (*clip.streams, *srt.streams)}
+        packets = [p for container in (clip, srt) for p in container.demux() if p.dts is not None]
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            packet.stream = streams[id(packet.stream)]
+            made.mux(packet)
+
+    def subtitles(path: Path) -> list[tuple[float, float, bytes]]:
+        with av.open(str(path)) as container:
+            found = [p for p in container.demux(subtitles=0) if p.size]
+            return [(float(p.pts * p.time_base), float(p.duration * p.time_base), bytes(p)) for p in found]
+
+    assert [text for _, _, text in subtitles(source)] == [b"Good light", b"Hold still"]
+    assert not run(source, tmp_path / "out.mkv").passed
+    assert subtitles(tmp_path / "out.mkv") == subtitles(source)
+    report = run(source, tmp_path / "out.mp4")
+    assert len(report.passed) == 1
+    assert "srt" in report.passed[0]
+    assert len(times(tmp_path / "out.mp4")) == len(TIMES)
 
 
 def test_a_part_begins_at_zero(tmp_path: Path) -> None:
