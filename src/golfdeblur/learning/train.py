@@ -144,7 +144,9 @@ class _Training:
         try:
             terms = self.prepared(y, batch.sharp)
         except RuntimeError as error:
-            raise _explained(error) if self.config.compiled else error
+            if self.config.compiled:
+                _explain(error)
+            raise
         self.accelerator.backward(torch.stack(list(terms.values())).sum())
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
@@ -282,16 +284,15 @@ class _Training:
         return self.run_files.save_networks(".", self._networks(), history)
 
 
-def _explained(error: RuntimeError) -> Exception:
-    """Return a ConfigError for what torch.compile could not do, and every other error as it is."""
+def _explain(error: RuntimeError) -> None:
+    """Raise ConfigError for what torch.compile could not do."""
     from torch._dynamo.exc import BackendCompilerFailed  # takes a second to import
 
-    if not isinstance(error, BackendCompilerFailed):
-        return error
-    reason = str(error).splitlines()[0]
-    return ConfigError(
-        f"torch.compile failed ({reason}); it needs a C++ compiler. Install one, or give --set compiled=false."
-    )
+    if isinstance(error, BackendCompilerFailed):
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"torch.compile failed ({reason}); it needs a C++ compiler. Install one, or give --set compiled=false."
+        ) from error
 
 
 def _run(folder: Path, config: TrainConfig, inputs: Inputs, history: dict[str, Any]) -> Run:
