@@ -14,7 +14,7 @@ LAYERS = {
     "image16": 2, "runtime": 2,
     "image": 3, "strokes": 3,
     "deblur": 4, "evaluate": 4, "learning": 4,
-    "bench": 5, "folder": 5, "video": 5,
+    "bench": 5, "folder": 5, "video": 5, "page": 5,
     "experiments": 6,
     "cli": 7,
 }  # fmt: skip

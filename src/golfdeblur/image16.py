@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import png
-import tifffile
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from golfdeblur.errors import ImageError
@@ -62,6 +61,8 @@ def read_png16(path: Path) -> Picture:
 
 def read_tiff16(path: Path) -> Picture | None:
     """Return a TIFF with 16 bits per channel, or None for one that Pillow reads without loss."""
+    import tifffile  # takes time to import
+
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
