@@ -78,10 +78,17 @@ def _figure(gains: np.ndarray, best: list[list[float]]) -> Figure:
     edges = np.arange(0.05, 2.1, 0.1)
     for stroke in range(STROKES):
         left.plot(LENGTHS, gains[stroke], marker=".", label=f"x{stroke} to x{stroke + 1}")
-        right.hist(best[stroke], edges, histtype="step", linewidth=2, label=f"x{stroke} to x{stroke + 1}")
+        right.hist(
+            best[stroke],
+            edges,
+            weights=np.full(len(best[stroke]), 1 / len(best[stroke])),
+            histtype="step",
+            linewidth=2,
+            label=f"x{stroke} to x{stroke + 1}",
+        )
     left.axvline(1, color="grey", linewidth=0.8)
     left.set(xlabel="length t of the step x + t r(x)", ylabel="mean gain in PSNR, dB", title="Gain by length")
-    right.set(xlabel="best t", ylabel="images", title="Each image's best length")
+    right.set(xlabel="best t", ylabel="share of images", title="Each image's best length")
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend()
