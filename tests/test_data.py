@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from golfdeblur import image
 from golfdeblur.errors import DataError, ImageError
 from golfdeblur.learning import blur, data
 from golfdeblur.learning import mixture as mixtures
@@ -82,8 +83,8 @@ def test_pairs_are_found_at_any_depth(tmp_path: Path) -> None:
     for scene in ("a", "b/c"):
         for part in ("blur", "blur_gamma", "sharp"):
             write(tmp_path / scene / part / "1.png")
-    assert len(data.find_pairs(tmp_path)) == 2
-    assert data.find_pairs(tmp_path, blurry="blur_gamma")[0][0].parent.name == "blur_gamma"
+    assert [name for name, _, _ in image.find_pairs(tmp_path)] == ["a/1.png", "b/c/1.png"]
+    assert image.find_pairs(tmp_path, blurry="blur_gamma")[0][1].parent.name == "blur_gamma"
     assert len(data.load_pairs(tmp_path)) == 2
 
 

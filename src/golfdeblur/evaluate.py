@@ -38,29 +38,12 @@ class Row:
     blurry: Scores
 
 
-def find_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
-    """List (name, blurry, sharp) of the images in `folder`/blur and `folder`/sharp.
-
-    Raises DataError where a folder or a partner is missing.
-    """
-    for part in ("blur", "sharp"):
-        if not (folder / part).is_dir():
-            raise DataError(f"{folder} has no folder {part}/; it needs blur/ and sharp/ with images of the same names.")
-    sides = [{p.relative_to(folder / part): p for p in image.find(folder / part)} for part in ("blur", "sharp")]
-    lonely = sorted(map(str, sides[0].keys() ^ sides[1].keys()))
-    if lonely:
-        raise DataError(f"Without a partner in blur/ or sharp/ of {folder}: {', '.join(lonely)}; add or remove them.")
-    if not sides[0]:
-        raise DataError(f"{folder}/blur holds no images; put pairs of the same names into blur/ and sharp/.")
-    return [(str(name), sides[0][name], sides[1][name]) for name in sorted(sides[0])]
-
-
 def evaluate(folder: Path, method: Method) -> Iterator[Row]:
     """Yield a row for each pair of `folder`, in the order of their names.
 
     Raises DataError for a pair, or an output, of unequal sizes, and ImageError for an unreadable file.
     """
-    for name, blurry_path, sharp_path in find_pairs(folder):
+    for name, blurry_path, sharp_path in image.find_pairs(folder):
         blurry, sharp = image.read_rgb8(blurry_path), image.read_rgb8(sharp_path)
         if blurry.shape != sharp.shape:
             raise DataError(

@@ -24,7 +24,7 @@ import png
 from PIL import Image, UnidentifiedImageError
 
 from golfdeblur import image16
-from golfdeblur.errors import ImageError
+from golfdeblur.errors import DataError, ImageError
 from golfdeblur.picture import Keepsakes, Layout, Picture, from_pil, to_pil, upright
 
 SUFFIXES = {
@@ -93,6 +93,31 @@ def find(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder; give one with images.")
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def find_pairs(folder: Path, *, blurry: str = "blur") -> list[tuple[str, Path, Path]]:
+    """List (name, blurry, sharp): every folder at or below `folder` that holds `blurry`/ and sharp/ gives its pairs.
+
+    GoPro's own tree has two kinds of blurry images: `blur` averages the frames' sRGB values, `blur_gamma` averages
+    in linear light, as a camera does. Raises DataError for a folder without pairs and for files without a partner.
+    """
+    roots = [p.parent for p in sorted(folder.rglob("sharp")) if p.is_dir() and (p.parent / blurry).is_dir()]
+    if not roots:
+        raise DataError(
+            f"{folder} holds no pairs; it needs the folders {blurry}/ and sharp/ with images of the same names."
+        )
+    found = []
+    for root in roots:
+        left = {p.relative_to(root / blurry): p for p in find(root / blurry)}
+        right = {p.relative_to(root / "sharp"): p for p in find(root / "sharp")}
+        lonely = sorted(str(root / name) for name in left.keys() ^ right.keys())
+        if lonely:
+            raise DataError(f"Without a partner in {blurry}/ or sharp/: {', '.join(lonely)}; add or remove them.")
+        place = root.relative_to(folder)
+        found += [((place / name).as_posix(), left[name], right[name]) for name in sorted(left)]
+    if not found:
+        raise DataError(f"The folders {blurry}/ and sharp/ of {folder} are empty; put images of the same names there.")
+    return found
 
 
 @contextlib.contextmanager

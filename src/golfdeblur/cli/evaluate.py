@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from golfdeblur import deblur
+from golfdeblur import deblur, image
 from golfdeblur.cli.app import ForceOption, ModelOption, QuietOption, StepsOption, app, check_new, progress, write_text
 from golfdeblur.errors import ConfigError
 from golfdeblur.strokes import STEPS
@@ -30,7 +30,7 @@ def evaluate(
 
     if json_file is not None:
         check_new(json_file, force=force)
-    count = len(evaluation.find_pairs(folder))
+    count = len(image.find_pairs(folder))
     loaded, rows = deblur.load(model), list[evaluation.Row]()
     produced = evaluation.evaluate(folder, lambda y: loaded(y, steps=steps))
     for row in progress(produced, count, "Evaluating", quiet=quiet):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from golfdeblur import deblur, evaluate, image
+from golfdeblur import deblur, image
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments.report import Settings
 from golfdeblur.picture import from_samples
@@ -27,7 +27,7 @@ def pairs(settings: Settings, *, most: int | None = None) -> Iterator[tuple[str,
             raise ConfigError("This experiment needs pairs; give a folder with blur/ and sharp/ by --data.")
         yield from _made_up()
         return
-    found = evaluate.find_pairs(settings.data)
+    found = image.find_pairs(settings.data)
     for name, blurry, sharp in found[: 2 if settings.quick else most]:
         y, x = image.read_rgb8(blurry), image.read_rgb8(sharp)
         if settings.quick:

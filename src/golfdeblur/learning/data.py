@@ -66,38 +66,14 @@ def load_photos(folder: Path, *, held_out: bool | None = False, smallest_px: int
     return [Photo.of(path.name, x) for path, x in zip(paths, pixels, strict=True)]
 
 
-def find_pairs(folder: Path, *, blurry: str = "blur") -> list[tuple[Path, Path]]:
-    """List (blurry, sharp) files: every folder at or below `folder` that holds `blurry`/ and sharp/ gives its pairs.
-
-    GoPro's own tree has two kinds of blurry images: `blur` averages the frames' sRGB values, `blur_gamma` averages
-    in linear light, as a camera does. Raises DataError for folders without pairs and for names without a partner.
-    """
-    roots = [p.parent for p in sorted(folder.rglob("sharp")) if p.is_dir() and (p.parent / blurry).is_dir()]
-    if not roots:
-        raise DataError(
-            f"{folder} holds no pairs; it needs the folders {blurry}/ and sharp/ with images of the same names."
-        )
-    found = []
-    for root in roots:
-        left = {p.relative_to(root / blurry): p for p in image.find(root / blurry)}
-        right = {p.relative_to(root / "sharp"): p for p in image.find(root / "sharp")}
-        lonely = sorted(str(root / name) for name in left.keys() ^ right.keys())
-        if lonely:
-            raise DataError(f"Without a partner in {blurry}/ or sharp/: {', '.join(lonely)}; add or remove them.")
-        found += [(left[name], right[name]) for name in sorted(left)]
-    if not found:
-        raise DataError(f"The folders {blurry}/ and sharp/ of {folder} are empty; put images of the same names there.")
-    return found
-
-
 def load_pairs(folder: Path, *, blurry: str = "blur", smallest_px: int = 1) -> list[tuple[Tensor, Tensor, str]]:
-    """Read all pairs that `find_pairs` lists, as (3, H, W) uint8 tensors with the sharp file's name.
+    """Read all pairs that `image.find_pairs` lists, as (3, H, W) uint8 tensors with their names.
 
     Raises DataError for unreadable files, unequal sizes and images smaller than `smallest_px`, each time naming all.
     """
-    files = find_pairs(folder, blurry=blurry)
-    left, right = _read_all([b for b, _ in files]), _read_all([s for _, s in files])
-    pairs = [(b, s, sharp.name) for b, s, (_, sharp) in zip(left, right, files, strict=True)]
+    names, blurs, sharps = zip(*image.find_pairs(folder, blurry=blurry), strict=True)
+    left, right = _read_all(list(blurs)), _read_all(list(sharps))
+    pairs = list(zip(left, right, names, strict=True))
     unequal = [name for b, s, name in pairs if b.shape != s.shape]
     if unequal:
         raise DataError(f"Blurry and sharp differ in size: {', '.join(unequal)}; both must show the same pixels.")
