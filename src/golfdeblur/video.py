@@ -16,7 +16,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from golfdeblur.errors import ConfigError, ImageError, Interrupted
 from golfdeblur.picture import from_samples
@@ -30,10 +30,10 @@ ENCODERS = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "l
 QUALITY = {"libx264": "16", "libx265": "18", "libvpx-vp9": "20", "libsvtav1": "20"}
 """Constant rate factor: what is lost is hardly to be seen."""
 
-EXACTLY = (
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-)
-"""How colour is converted; without full chroma a round trip darkens a frame by two grey levels."""
+EXACTLY = 4 | 0x2000 | 0x4000 | 0x40000
+"""How colour is converted: FFmpeg's bits for bicubic, full chroma on both sides, accurate rounding.
+
+Without full chroma a round trip darkens a frame by two grey levels."""
 
 UNSPECIFIED = 2
 """FFmpeg's number for an unnamed colour space; then rows decide, as players do."""
