@@ -16,7 +16,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from golfdeblur.errors import ConfigError, ImageError, Interrupted
 from golfdeblur.picture import from_samples
@@ -35,8 +35,8 @@ EXACTLY = 4 | 0x2000 | 0x4000 | 0x40000
 
 Without full chroma a round trip darkens a frame by two grey levels."""
 
-UNSPECIFIED = 2
-"""FFmpeg's number for an unnamed colour space; then rows decide, as players do."""
+ITU709, UNSPECIFIED, ITU601, BT2020 = 1, 2, 5, 9
+"""FFmpeg's numbers of colour spaces; where none is named, the rows decide, as players do."""
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,8 @@ class _Job:
     def _matrix(self) -> int:
         named = int(self.video.codec_context.colorspace)
         if named != UNSPECIFIED:
-            return {6: int(Colorspace.ITU601), 10: int(Colorspace.BT2020)}.get(named, named)
-        return int(Colorspace.ITU709 if self.video.codec_context.height >= 720 else Colorspace.ITU601)
+            return {6: ITU601, 10: BT2020}.get(named, named)
+        return ITU709 if self.video.codec_context.height >= 720 else ITU601
 
     def _range(self) -> int:
         full = (
