@@ -1,6 +1,8 @@
+import contextlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from golfdeblur import __version__
+from golfdeblur.cli.app import progress
 
 from .test_image import bad_files
 
@@ -204,3 +207,20 @@ def test_a_closed_pipe_is_no_error(jpeg: Path, tiny_model: Path) -> None:
     result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert "Traceback" not in result.stderr
+
+
+def test_a_lost_interrupt_ends_the_loop_before_the_next_item() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[int] = []
+
+    def lose_one() -> None:
+        for item in progress(range(5), 5, "", quiet=True):
+            seen.append(item)
+            if item == 1:
+                with contextlib.suppress(KeyboardInterrupt):  # as a destructor does
+                    os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        lose_one()
+    assert seen == [0, 1]
+    assert signal.getsignal(signal.SIGINT) is before

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -81,14 +84,43 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 def progress(items: Iterable[Any], total: int | None, label: str, *, quiet: bool) -> Iterator[Any]:
-    """Yield the items, with a bar on a terminal; in a pipe the lines that are printed anyway are enough."""
-    if quiet or total == 1 or not sys.stderr.isatty():
-        yield from items
-        return
+    """Yield the items, with a bar on a terminal; in a pipe the lines that are printed anyway are enough.
+
+    A Ctrl-C that came during an item ends it there, or at the latest before the next item.
+    """
+    with _interrupts_remembered() as interrupted:
+        for item in items if quiet or total == 1 or not sys.stderr.isatty() else _with_bar(items, total, label):
+            if interrupted:
+                raise KeyboardInterrupt
+            yield item
+        if interrupted:
+            raise KeyboardInterrupt
+
+
+def _with_bar(items: Iterable[Any], total: int | None, label: str) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import track
 
     yield from track(items, label, total=total, console=Console(stderr=True))
+
+
+@contextlib.contextmanager
+def _interrupts_remembered() -> Iterator[list[int]]:
+    """Collect SIGINT in a list beside raising KeyboardInterrupt, which a callback or a destructor would swallow."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def read_result(file: Path) -> dict[str, Any]:
