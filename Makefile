@@ -48,13 +48,15 @@ clean:
 
 # Measure the embedded model and renew every generated table. DATA holds pair folders (blur/ and sharp/).
 DATA ?= ../shared/data
-SETS := gopro_test reds_val gopro_avg_train
+SETS := $(DATA)/gopro_test $(DATA)/reds_val $(DATA)/gopro_avg_train build/uniform
+RESULTS := docs/results
 .PHONY: results
-results: $(VENV)/.core
-	@mkdir -p docs/results
+results: $(VENV)/.dev
+	$(BIN)/python $(RESULTS)/uniform_pairs.py $(DATA) build/uniform
 	for set in $(SETS); do for steps in 0 3; do \
-	  $(BIN)/golf evaluate $(DATA)/$$set --steps $$steps --json docs/results/$$set-fast-$$steps.json --force; \
+	  $(BIN)/golf evaluate $$set --steps $$steps --json $(RESULTS)/$$(basename $$set)-fast-$$steps.json --force; \
 	done; done
-	$(BIN)/golf table docs/results/gopro_test-fast-*.json docs/results/reds_val-fast-*.json docs/results/gopro_avg_train-fast-*.json --into MODEL_CARD.md
-	$(BIN)/golf table docs/results/gopro_test-fast-*.json docs/results/reds_val-fast-3.json --into README.md
+	$(BIN)/golf table $(foreach set,$(notdir $(SETS)),$(RESULTS)/$(set)-fast-0.json $(RESULTS)/$(set)-fast-3.json) --into MODEL_CARD.md
+	$(BIN)/golf table $(RESULTS)/gopro_test-fast-*.json $(RESULTS)/reds_val-fast-3.json --into README.md
 	$(BIN)/python docs/pictures/before_after.py
+	$(BIN)/python docs/pictures/failures.py
