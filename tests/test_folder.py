@@ -128,7 +128,7 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(
 ) -> None:
     album, out = tmp_path / "album", tmp_path / "out"
     album.mkdir()
-    large = Image.fromarray(photo).resize((1200, 900))
+    large = Image.fromarray(photo).resize((900, 700))
     for index in range(12):
         large.save(album / f"{index:02}.png")
     command = [

@@ -25,7 +25,7 @@ from golfdeblur.learning.perceptual import VGG19
 from golfdeblur.learning.run import Run, read_log
 from golfdeblur.learning.train import train
 
-from .test_cli import fails, golf
+from .test_cli import fails, golf, refused
 
 TINY = TrainConfig(
     steps=6,
@@ -305,6 +305,7 @@ def test_a_compiled_run_resumes_bit_for_bit(tmp_path: Path, inputs: Inputs) -> N
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_compiling_without_a_compiler_gets_one_sentence(tmp_path: Path, photos: dict[str, Path]) -> None:
     arguments = command(tmp_path, photos, tmp_path / "run")[1:]
     cache = str(tmp_path / "cache")
@@ -331,15 +332,16 @@ def test_the_command_trains_and_explains(tmp_path: Path, photos: dict[str, Path]
     assert lines[-1] == f"Trained: {tmp_path / 'run' / 'F.safetensors'}"
     recipe = arguments[1]
     fails(golf("train", recipe, "--data", "photos", "--out", tmp_path / "x"), "NAME=PATH")
-    fails(golf("train", recipe, "--data", "photos=/none", "--out", tmp_path / "x"), "/none", "does not exist")
-    fails(golf(*arguments, "--set", "stpes=3"), "steps")
-    twice = ["--data", f"photos={photos['photos']}"]
-    fails(golf(*arguments, *twice), "given twice")
+    assert "/none, given for photos, does not exist" in refused(
+        "train", recipe, "--data", "photos=/none", "--out", tmp_path / "x"
+    )
+    assert "steps" in refused(*arguments, "--set", "stpes=3")
+    assert "given twice" in refused(*arguments, "--data", f"photos={photos['photos']}")
     plot = tmp_path / "curves.png"
     assert golf("train", "plot", tmp_path / "run", "-o", plot).returncode == 0
     assert Image.open(plot).width > 1000
-    fails(golf("train", "plot", tmp_path / "run", "-o", plot), "--force")
-    fails(golf("train", "plot", tmp_path, "-o", tmp_path / "p.png"), "no log.jsonl")
+    assert "--force" in refused("train", "plot", tmp_path / "run", "-o", plot)
+    assert "no log.jsonl" in refused("train", "plot", tmp_path, "-o", tmp_path / "p.png")
 
 
 def test_tensorboard_gets_every_loss_and_score(tmp_path: Path, photos: dict[str, Path]) -> None:
