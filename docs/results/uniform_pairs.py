@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from golfdeblur import image
-from golfdeblur.learning import blur, data
+from golfdeblur.learning import blur, data, pairs
 
 SIDE, SIGMA = 512, 0.005
 
@@ -22,8 +22,6 @@ def main(source: Path, out: Path) -> None:
     """Write OUT/blur and OUT/sharp."""
     generator = torch.Generator().manual_seed(0)
     kernels = [np.asarray(Image.open(p), np.float32) for p in sorted((source / "levin09" / "gt").glob("kernel*.png"))]
-    for part in ("blur", "sharp"):
-        (out / part).mkdir(parents=True, exist_ok=True)
     for path in image.find(source / "photos")[:: data.HELD_OUT_EVERY]:
         pixels = image.read_rgb8(path)
         top, left = ((n - SIDE) // 2 for n in pixels.shape[:2])
@@ -31,9 +29,8 @@ def main(source: Path, out: Path) -> None:
         for number, kernel in enumerate(kernels, 1):
             taps = torch.from_numpy(kernel / kernel.sum())
             pair = blur.uniform_pair(crop, taps, sigma=SIGMA, generator=generator)
-            for part, x in zip(("blur", "sharp"), pair, strict=True):
-                samples = (255 * x[0]).round().byte().permute(1, 2, 0).numpy()
-                Image.fromarray(samples).save(out / part / f"{path.stem}-kernel{number}.png")
+            blurry, sharp = ((255 * x[0]).round().byte() for x in pair)
+            pairs.write_pair((blurry, sharp, f"{path.stem}-kernel{number}"), out)
 
 
 main(*map(Path, sys.argv[1:3]))

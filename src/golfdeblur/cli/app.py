@@ -90,11 +90,9 @@ def progress(items: Iterable[Any], total: int | None, label: str, *, quiet: bool
     """
     with _interrupts_remembered() as interrupted:
         for item in items if quiet or total == 1 or not sys.stderr.isatty() else _with_bar(items, total, label):
+            yield item
             if interrupted:
                 raise KeyboardInterrupt
-            yield item
-        if interrupted:
-            raise KeyboardInterrupt
 
 
 def _with_bar(items: Iterable[Any], total: int | None, label: str) -> Iterator[Any]:
