@@ -21,6 +21,16 @@ def paths(batch: int = 2, seed: int = 1) -> CameraPath:
     return blur.random_paths(torch.Generator().manual_seed(seed), batch, BlurConfig(length_px=(10, 20), spin_degrees=3))
 
 
+def test_bends_are_as_configured_and_never_more_than_half_the_length() -> None:
+    config = BlurConfig(length_px=(2, 40), bend_px=(1.6, 6.0))
+    path = blur.random_paths(torch.Generator().manual_seed(0), 4000, config)
+    bend, half = path.bend.norm(dim=1), path.velocity.norm(dim=1)
+    long = half > 6
+    assert float(bend[long].median()) == pytest.approx(1.6, rel=0.1)
+    assert float(bend.max()) == pytest.approx(6.0)
+    assert bool((bend <= half + 1e-4).all())
+
+
 @pytest.mark.parametrize("exposure", [Exposure(7), Exposure(13, samples=1), Exposure(9, samples=3, open_share=0.5)])
 @pytest.mark.parametrize("layered", [False, True])
 def test_reversing_the_path_leaves_both_images_unchanged(exposure: Exposure, layered: bool) -> None:

@@ -202,7 +202,7 @@ PRESETS = {
         g={"network": "residual-cnn", "filters": 16},
     ),
     "fast": Preset(
-        f={"network": "residual-unet", "widths": [24, 48, 80], "blocks": [2, 2, 2], "unshuffle": 2},
+        f={"network": "residual-unet", "widths": [16, 48, 80], "blocks": [2, 2, 2], "unshuffle": 2},
         g={"network": "residual-unet", "widths": [16, 32, 48], "blocks": [1, 1, 1], "unshuffle": 2},
     ),
 }
