@@ -1,8 +1,28 @@
 """Take the motion blur out of photographs: the Golf Optimizer, small enough to travel inside the package."""
 
-from golfdeblur.deblur import Model, load
+from typing import TYPE_CHECKING
+
 from golfdeblur.errors import GolfError
-from golfdeblur.picture import Picture
+
+if TYPE_CHECKING:
+    from golfdeblur.deblur import Model, load
+    from golfdeblur.picture import Picture
 
 __version__ = "0.1.0"
-__all__ = ["GolfError", "Model", "Picture", "__version__", "load"]
+__all__ = ["DEFAULT_MODEL", "GolfError", "Model", "Picture", "__version__", "load"]
+
+DEFAULT_MODEL = "fast"
+"""The model that `load` and the command take if none is named."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: `golf --help` needs neither numpy nor Pillow."""
+    if name in ("Model", "load"):
+        from golfdeblur import deblur
+
+        return getattr(deblur, name)
+    if name == "Picture":
+        from golfdeblur.picture import Picture
+
+        return Picture
+    raise AttributeError(f"module 'golfdeblur' has no attribute '{name}'")

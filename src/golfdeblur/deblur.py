@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from golfdeblur import image, memory
+from golfdeblur import DEFAULT_MODEL, image, memory
 from golfdeblur.errors import ImageError
 from golfdeblur.picture import Picture, from_pil, from_samples, to_pil
 from golfdeblur.runtime import Runner, Weights, find_weights
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     Kind = TypeVar("Kind", str, Path, Image.Image, np.ndarray, Picture)
-
-DEFAULT_MODEL = "fast"
-
 
 UNKNOWN_BYTES_PER_PX = 1000
 """For models whose config.json does not say what a pixel takes: more than any of ours."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from golfdeblur.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 STEPS = 3
 MOST_STEPS = 100
@@ -34,8 +36,8 @@ class Stroke:
 
 def mean_change(x: np.ndarray, before: np.ndarray) -> float:
     """Return the mean |x - before| of (B, 3, H, W), some rows at a time, which large frames need."""
-    rows = (np.abs(x[:, :, top : top + ROWS] - before[:, :, top : top + ROWS]) for top in range(0, x.shape[2], ROWS))
-    return sum(float(part.sum(dtype=np.float64)) for part in rows) / x.size
+    rows = (abs(x[:, :, top : top + ROWS] - before[:, :, top : top + ROWS]) for top in range(0, x.shape[2], ROWS))
+    return sum(float(part.sum(dtype="float64")) for part in rows) / x.size
 
 
 def check_steps(steps: int) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from golfdeblur import __version__, deblur
+from golfdeblur import DEFAULT_MODEL, __version__
 from golfdeblur.cli.app import ForceOption, StepsOption, app, check_new, default_command, needs_extra, write_text
 from golfdeblur.errors import ConfigError
 from golfdeblur.strokes import STEPS
@@ -46,13 +46,13 @@ def bench_speed(
     if against is not None:
         if photo is None:
             raise ConfigError("--against needs a photo; give one by --photo.")
-        result["against"] = bench.compare(against, photo, model=(model or [deblur.DEFAULT_MODEL])[0], repeats=repeats)
+        result["against"] = bench.compare(against, photo, model=(model or [DEFAULT_MODEL])[0], repeats=repeats)
         print(_comparison(result["against"]))
     else:
         sizes = [_size(text) for text in size] if size else list(bench.SIZES)
         settings = [
             bench.Setting(m, r, s, steps, repeats)
-            for m in model or [deblur.DEFAULT_MODEL]
+            for m in model or [DEFAULT_MODEL]
             for r in runtime or ["auto"]
             for s in sizes
         ]

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
-from golfdeblur import deblur, folder, image
+from golfdeblur import DEFAULT_MODEL
 from golfdeblur.cli.app import (
     ForceOption,
     MemoryOption,
@@ -24,9 +19,8 @@ from golfdeblur.cli.app import (
     app,
     progress,
 )
-from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.errors import GolfError
 from golfdeblur.memory import parse_size
-from golfdeblur.picture import Picture
 from golfdeblur.strokes import STEPS
 
 
@@ -39,7 +33,7 @@ def deblur_command(
         bool,
         typer.Option("--recursive", "-r", help="Deblur a whole folder; again, it does what is missing or changed."),
     ] = False,
-    model: ModelOption = deblur.DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
@@ -57,186 +51,32 @@ def deblur_command(
 
     Size, bit depth, alpha, EXIF, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
+    from golfdeblur import deblur, folder, image
+    from golfdeblur.cli import files
+
     budget = None if max_memory is None else parse_size(max_memory)
-    how = _How(steps, with_strokes=strokes, keep_sharp=keep_sharp, force=force, as_json=as_json, quiet=quiet)
+    how = files.How(steps, with_strokes=strokes, keep_sharp=keep_sharp, force=force, as_json=as_json, quiet=quiet)
     if recursive:
-        found = _find(inputs, output, out_dir)
+        found = files.find(inputs, output, out_dir)
         loaded = deblur.load(model, runtime=runtime, max_memory=budget)
-        _deblur_folder(
+        files.deblur_folder(
             loaded,
             found,
             folder.Manifest(cast(Path, out_dir), folder.settings(loaded, steps, keep_sharp=keep_sharp)),
             how,
         )
         return
-    targets = _targets(inputs, output, out_dir)
+    targets = files.targets_of(inputs, output, out_dir)
     loaded = deblur.load(model, runtime=runtime, max_memory=budget)
     failed = 0
     jobs = zip(inputs, targets, image.read_ahead(inputs), strict=True)
     for source, target, read in progress(jobs, len(inputs), "Deblurring", quiet=quiet or as_json):
         try:
-            how.say({"input": str(source), **_deblur_file(loaded, source, read, target, how)})
-        except FAILURES as error:
+            how.say({"input": str(source), **files.deblur_file(loaded, source, read, target, how)})
+        except files.FAILURES as error:
             if len(inputs) == 1:
                 raise
             failed += 1
             print(f"golf: {error}", file=sys.stderr)
     if failed:
         raise GolfError(f"{failed} of {len(inputs)} images failed, as named above; the others are done.")
-
-
-FAILURES = (GolfError, OSError, MemoryError)
-"""What ends one image of several, and not the others."""
-
-
-@dataclass(frozen=True)
-class _How:
-    """What the options say of every image."""
-
-    steps: int
-    with_strokes: bool
-    keep_sharp: bool
-    force: bool
-    as_json: bool
-    quiet: bool
-
-    def say(self, report: dict[str, Any]) -> None:
-        """Print the report of one image."""
-        if self.as_json:
-            print(json.dumps(report), flush=True)
-        elif not self.quiet:
-            print(_sentence(report), flush=True)
-
-
-def _find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> folder.Found:
-    if len(inputs) != 1 or not inputs[0].is_dir():
-        raise ConfigError("-r takes one folder; give a folder, or leave -r out.")
-    if output is not None or out_dir is None:
-        raise ConfigError("-r needs --out-dir, a folder for the results.")
-    out_dir.mkdir(parents=True, exist_ok=True)
-    return folder.find(inputs[0], out_dir)
-
-
-def _deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Manifest, how: _How) -> None:
-    """Do what the manifest does not name as done, and say in the end what became of every file."""
-    for path in found.raw:
-        print(f"golf: {path} is camera RAW, which is not read; develop it to TIFF or JPEG first.", file=sys.stderr)
-    entries = manifest.entries()
-    todo = [job for job in found.jobs if how.force or not manifest.is_done(job, entries.get(job.name))]
-    failed, done = len(found.raw), 0
-    jobs = zip(todo, image.read_ahead(job.source for job in todo), strict=True)
-    for job, read in progress(jobs, len(todo), "Deblurring", quiet=how.quiet or how.as_json):
-        try:
-            digest = folder.file_hash(job.source)
-            # Another process may have written it since, or the user: only what the manifest knows is replaced.
-            entry = manifest.entries().get(job.name)
-            if not how.force and manifest.is_done(job, entry):
-                continue
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-            image.check_writable(job.target, force=how.force or manifest.is_ours(job, entry))
-            manifest.begin(job)  # from here on whatever is there is ours, also if the run is killed
-            report = _deblur_file(model, job.source, read, job.target, dataclasses.replace(how, force=True))
-            manifest.record(job, digest, report)
-            how.say({"input": str(job.source), **report})
-            done += 1
-        except FAILURES as error:
-            failed += 1
-            print(f"golf: {error}", file=sys.stderr)
-    counts = f"{done} deblurred, {len(found.jobs) - len(todo)} done before, {found.skipped} files are no images"
-    if failed:
-        raise GolfError(f"{failed} failed, as named above; {counts}.")
-    if not how.quiet and not how.as_json:
-        print(f"{counts[0].upper()}{counts[1:]}.")
-
-
-def _targets(inputs: list[Path], output: Path | None, out_dir: Path | None) -> list[Path]:
-    if output is not None and out_dir is not None:
-        raise ConfigError("Both -o and --out-dir are given; use -o for one file or --out-dir for many.")
-    if output is not None:
-        if len(inputs) != 1:
-            raise ConfigError(f"-o names one file, but {len(inputs)} inputs are given; use --out-dir.")
-        targets = [output]
-    elif out_dir is not None:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        targets = [out_dir / deblur.default_output(path).name.replace("-deblurred", "") for path in inputs]
-    else:
-        targets = [deblur.default_output(path) for path in inputs]
-    seen: dict[Path, Path] = {}
-    for source, target in zip(inputs, targets, strict=True):
-        if target.resolve() == source.resolve():
-            raise ConfigError(f"{source} would be replaced by its own result; give another name or folder.")
-        if target in seen:
-            raise ConfigError(f"{seen[target]} and {source} would both be written to {target}; deblur them apart.")
-        seen[target] = source
-    return targets
-
-
-def _deblur_file(
-    model: deblur.Model, source: Path, read: Callable[[], Picture], target: Path, how: _How
-) -> dict[str, Any]:
-    started = time.perf_counter()
-    image.check_writable(target, force=how.force)
-    stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(how.steps + 1)]
-    strip = target.with_name(f"{target.stem}-strokes.png")
-    if how.with_strokes:
-        for path in (*stroke_files, strip):
-            image.check_writable(path, force=how.force)
-    picture = read()
-    read_at = time.perf_counter()
-    width, height = picture.size
-    if how.with_strokes:
-        restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
-    else:
-        restored = model.run(picture, steps=how.steps)
-    kept = model.why_keep(picture, restored) if how.keep_sharp else None
-    del picture  # a large photo need not be held while it is encoded
-    restored_at = time.perf_counter()
-    if kept is not None and source.suffix.lower() == target.suffix.lower():
-        image.copy(source, target, force=how.force)
-    elif kept is None:
-        image.write(restored.picture, target, force=how.force)
-    else:
-        image.write(read(), target, force=how.force)
-    written_at = time.perf_counter()
-    return {
-        "output": str(target),
-        "width": width,
-        "height": height,
-        "model": model.weights.name,
-        "corrections": len(restored.changes) - 1,
-        "settled": restored.settled,
-        "kept": kept,
-        "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
-        "strip": str(strip) if how.with_strokes else None,
-        "seconds": round(written_at - started, 3),
-        "seconds_of": {
-            "waiting_for_the_file": round(read_at - started, 3),
-            "restoring": round(restored_at - read_at, 3),
-            "writing": round(written_at - restored_at, 3),
-        },
-    }
-
-
-def _write_strokes(
-    model: deblur.Model, picture: Picture, files: list[Path], strip: Path, *, force: bool
-) -> deblur.Restored:
-    """Write every stroke to its file and all of them side by side to `strip`."""
-    made, changes = [], []
-    for stroke in model.iterate(picture, steps=len(files) - 1):
-        made.append(deblur.with_stroke(picture, stroke))
-        changes.append(stroke.change)
-        image.write(made[-1], files[stroke.index], force=force)
-    image.write(deblur.strip(picture, made), strip, force=force)
-    return deblur.Restored(made[-1], changes, stroke.settled)
-
-
-def _sentence(report: dict[str, Any]) -> str:
-    if report["kept"]:
-        return f"{report['output']}  left as it is: {report['kept']}, {report['seconds']:.1f} s"
-    changes = ", ".join(f"{c:.2f}" for c in report["changes_grey_levels"])
-    count = report["corrections"]
-    words = f"1 step and {count} correction{'' if count == 1 else 's'}{' (settled)' if report['settled'] else ''}"
-    line = f"{report['output']}  {words}, mean change {changes} of 255, {report['seconds']:.1f} s"
-    if report["changes_grey_levels"][0] < 0.3:
-        line += "\n  Hardly anything changed: the photo is sharp already, or its blur is not motion blur."
-    return line

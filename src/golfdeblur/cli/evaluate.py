@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from golfdeblur import deblur, image
+from golfdeblur import DEFAULT_MODEL
 from golfdeblur.cli.app import ForceOption, ModelOption, QuietOption, StepsOption, app, check_new, progress, write_text
 from golfdeblur.errors import ConfigError
 from golfdeblur.strokes import STEPS
@@ -19,13 +19,14 @@ from golfdeblur.strokes import STEPS
 @app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="A folder with blur/ and sharp/, images of the same names in both.")],
-    model: ModelOption = deblur.DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model on pairs: PSNR and SSIM by three named protocols, with the blurry input's beside them."""
+    from golfdeblur import deblur, image
     from golfdeblur import evaluate as evaluation
 
     if json_file is not None:

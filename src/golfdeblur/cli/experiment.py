@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from golfdeblur import deblur
+from golfdeblur import DEFAULT_MODEL
 from golfdeblur.cli.app import ForceOption, ModelOption, app, check_new, needs_extra
 
 
@@ -38,7 +38,7 @@ def experiment(
     name: Annotated[Experiment, typer.Argument(help="Which one; `all` makes one report of all.")],
     out: Annotated[Path, typer.Option("--out", help="The folder for result.json, figures and report.md.")],
     data: Annotated[Path | None, typer.Option(help="A folder with blur/ and sharp/.")] = None,
-    model: ModelOption = deblur.DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_MODEL,
     network: Annotated[Network, typer.Option(help="What `forgetting` and `balance` train.")] = Network.fast,
     features: Annotated[Path | None, typer.Option(help="VGG-19's features, for `balance`.")] = None,
     evaluations: Annotated[

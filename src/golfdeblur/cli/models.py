@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from golfdeblur import backends, deblur, runtime
+from golfdeblur import DEFAULT_MODEL
 from golfdeblur.cli.app import app, needs_extra, read_result
+
+if TYPE_CHECKING:
+    from golfdeblur import runtime
 
 
 @app.command()
@@ -20,6 +23,8 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show the models: parameters, size, sha256, training data and scores."""
+    from golfdeblur import backends, runtime
+
     found = [runtime.find_weights(name) for name in ([model] if model else runtime.embedded_names())]
     if as_json:
         print(json.dumps([{**w.config, "folder": str(w.folder)} for w in found], indent=1))
@@ -37,7 +42,7 @@ def _print_model(weights: runtime.Weights) -> None:
     config = weights.config
     entries = config["networks"]
     total = sum((weights.folder / entry["file"]).stat().st_size for entry in entries.values())
-    default = " (default)" if weights.name == deblur.DEFAULT_MODEL else ""
+    default = " (default)" if weights.name == DEFAULT_MODEL else ""
     print(f"{weights.name}{default}: {total / 1e6:.2f} MB in {weights.folder}")
     for letter, entry in entries.items():
         role = "propagator" if letter == "F" else "corrector"

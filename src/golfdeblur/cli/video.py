@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from golfdeblur import deblur
+from golfdeblur import DEFAULT_MODEL
 from golfdeblur.cli.app import (
     ForceOption,
     MemoryOption,
@@ -31,7 +31,7 @@ def video_command(
     start: Annotated[float, typer.Option(help="Begin here, in seconds.")] = 0.0,
     end: Annotated[float | None, typer.Option(help="End here, in seconds.")] = None,
     preview: Annotated[bool, typer.Option("--preview", help="Write the input beside the result.")] = False,
-    model: ModelOption = deblur.DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
@@ -44,7 +44,7 @@ def video_command(
     stays as a file that plays.
     """
     with needs_extra("video"):
-        from golfdeblur import video
+        from golfdeblur import deblur, video
     check_new(output, force=force)
     cut = video.Cut(start, end)
     loaded = deblur.load(model, runtime=runtime, max_memory=None if max_memory is None else parse_size(max_memory))
