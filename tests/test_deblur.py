@@ -122,6 +122,27 @@ def test_tiles_of_a_large_picture_equal_the_full_frame(model: deblur.Model, monk
     assert np.abs(model.f(x) - whole).max() <= 1e-6
 
 
+def test_instance_norm_in_too_little_memory_fades_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from golfdeblur.learning import checkpoint, export, networks
+
+    torch.manual_seed(0)
+    network = networks.ResidualCNN(4)
+    torch.nn.init.normal_(network.tail.weight, std=0.002)
+    for letter in ("F", "G"):
+        checkpoint.save_network(tmp_path / f"{letter}.safetensors", network, {})
+    export.export(tmp_path / "F.safetensors", tmp_path / "G.safetensors", tmp_path / "m", name="m", notes={})
+    loaded = deblur.load(tmp_path / "m")
+    picture = from_samples(np.random.default_rng(0).integers(0, 255, (300, 420, 3), np.uint8))
+    whole = loaded.run(picture, steps=1, stop_below=0.0)
+    monkeypatch.setattr(memory, "plan", lambda need, budget: memory.Plan(256**2, None, 256))
+    tiled = loaded.run(picture, steps=1)
+    assert tiled.picture.size == picture.size
+    assert tiled.changes == pytest.approx(whole.changes, rel=0.1)
+    difference = tiled.picture.colour.astype(float) - whole.picture.colour
+    assert 0 < np.abs(difference).mean() < 1  # other statistics, not another picture
+
+
 def copy_model(tiny_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model, tmp_path / "model"))
 

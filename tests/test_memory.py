@@ -31,13 +31,17 @@ def test_too_little_names_what_is_enough() -> None:
         memory.plan(PHOTO, (enough - 1) * 2**20)
 
 
-def test_networks_that_see_everything_get_the_whole_frame_or_nothing() -> None:
+def test_networks_that_see_everything_get_the_whole_frame_or_fading_tiles() -> None:
     paper = replace(PHOTO, overlap_px=0, bytes_per_px=800)
     assert memory.plan(paper, 32 * GIB) == memory.Plan(24_000_000, None)
+    sides = [memory.plan(paper, int(budget * GIB)).faded_px for budget in (4.0, 1.0, 0.8, 0.6)]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[0] == 1024
+    assert sides[-1] < 1024
     with pytest.raises(ConfigError, match="--max-memory") as caught:
-        memory.plan(paper, 4 * GIB)
+        memory.plan(paper, 400 * 2**20)
     enough = int(str(caught.value).split("--max-memory ")[1].split("M")[0])
-    assert memory.plan(paper, enough * 2**20).strip_rows is None
+    assert memory.plan(paper, enough * 2**20).faded_px == memory.FADED_SIDES[-1]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.tiles import run_in_strips, run_tiled, spans
+from golfdeblur.tiles import run_faded, run_in_strips, run_tiled, spans
 
 
 def neighbours(x: np.ndarray) -> np.ndarray:
@@ -48,3 +48,23 @@ def test_strips_of_two_networks_equal_the_full_frames(height: int, core: int, bl
     given, made = (np.concatenate(parts, axis=2) for parts in zip(*second, strict=True))
     assert np.array_equal(given, neighbours(x))
     assert np.array_equal(made, neighbours(neighbours(x)))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (300, 40), (41, 129), (96, 97)])
+def test_faded_tiles_give_every_pixel_the_weight_one(size: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).random((1, 3, size[1], size[0])).astype(np.float32)
+    blocks = run_faded(lambda t: 2 * t, lambda a, b: x[:, :, a:b], size, side=32, overlap=8)
+    assert np.allclose(np.concatenate(list(blocks), axis=2), 2 * x, atol=1e-6)
+
+
+def test_faded_tiles_show_no_seams() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 1, 200, dtype=np.float32), (1, 3, 150, 200))
+
+    def with_own_statistics(tile: np.ndarray) -> np.ndarray:
+        return tile - tile.mean()
+
+    blocks = run_faded(with_own_statistics, lambda a, b: ramp[:, :, a:b], (200, 150), side=64, overlap=16)
+    made = np.concatenate(list(blocks), axis=2)
+    hard = run_tiled(with_own_statistics, np.ascontiguousarray(ramp), core=40, overlap=0, multiple=8)
+    seam = float(np.abs(np.diff(hard, axis=3)).max())
+    assert float(np.abs(np.diff(made, axis=3)).max()) < seam / 8

@@ -14,7 +14,7 @@ from golfdeblur.errors import ImageError
 from golfdeblur.picture import Picture, from_pil, from_samples, to_pil
 from golfdeblur.runtime import Runner, Weights, find_weights
 from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, check_steps, strokes
-from golfdeblur.tiles import run_in_strips
+from golfdeblur.tiles import run_faded, run_in_strips
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,15 +84,21 @@ class Model:
         """Return `picture` after the last stroke, and what the strokes did.
 
         Where whole frames do not fit into memory, strips of it go through all strokes one after another. The result
-        is the same, except that such a picture never settles early. Raises ConfigError if the budget is too small.
+        is the same, except that such a picture never settles early. Of a model with instance norm (`paper`) tiles go
+        instead, each with statistics of its own: close to the full frame's result, but not equal (docs/performance.md).
+        Raises ConfigError if the budget is too small.
         """
         stages = [self.f, *([self.g] * steps if self.g else [])]
         check_steps(steps)
         plan = self._plan(picture, stages)
         for stage in stages:
             stage.tile_px = plan.tile_px
+        restored = None
         if plan.strip_rows is not None:
             restored = _run_in_strips(picture, stages, plan.strip_rows)
+        elif plan.faded_px is not None:
+            restored = _run_in_faded_tiles(picture, stages, plan.faded_px)
+        if restored is not None:
             for stage in {id(stage): stage for stage in stages}.values():
                 stage.release()  # the encoder will need it
             return restored
@@ -182,6 +188,23 @@ def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restore
         blocks = through(index, blocks)
     made = picture.repainted(blocks)
     return Restored(made, [total / (3 * height * picture.size[0]) for total in sums], settled=False)
+
+
+def _run_in_faded_tiles(picture: Picture, stages: list[Runner], side: int) -> Restored:
+    sums, values = [0.0] * len(stages), 0
+
+    def all_strokes(x: np.ndarray) -> np.ndarray:
+        nonlocal values
+        values += x.size
+        for index, stage in enumerate(stages):
+            made = stage(x)
+            sums[index] += float(np.abs(made - x).sum(dtype=np.float64))
+            x = made
+        return x
+
+    blocks = run_faded(all_strokes, picture.rows, picture.size, side=side, overlap=memory.FADED_OVERLAP_PX)
+    made = picture.repainted(blocks)
+    return Restored(made, [total / values for total in sums], settled=False)
 
 
 def with_stroke(picture: Picture, stroke: Stroke) -> Picture:

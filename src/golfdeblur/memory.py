@@ -18,6 +18,11 @@ LARGEST_TILE_PX = 4_000_000
 """Larger tiles take longer: what their overlap saves, the processor's cache loses (docs/performance.md)."""
 
 STRIP_ROWS = (1024, 768, 512, 384, 256, 128, 64)
+FADED_SIDES = (1024, 768, 512, 384, 256)
+"""Sides of tiles with statistics of their own; the last is what the networks were made for."""
+
+FADED_OVERLAP_PX = 64
+
 WHOLE_BYTES_PER_PX = 60
 """Full frames of float32 that a stroke holds at once: five."""
 
@@ -46,20 +51,20 @@ class Plan:
     """Pixels of the largest tile a network gets at once."""
     strip_rows: int | None
     """Rows of a strip that goes through all stages before the next; None: whole frames, stage by stage."""
+    faded_px: int | None = None
+    """Side of tiles that go through all stages and fade into each other: where no overlap would make them exact."""
 
 
 def plan(need: Need, budget: int) -> Plan:
     """Choose whole frames if they fit into `budget` bytes, else the largest strips that do.
 
-    Raises ConfigError where nothing fits, and says what would.
+    Networks that see the whole picture get it whole, or tiles that fade into each other. Raises ConfigError where
+    nothing fits, and says what would.
     """
     left = budget - PROCESS_BYTES - need.stored_bytes
     pixels = need.width * need.height
     if need.overlap_px == 0:
-        least = pixels * (WHOLE_BYTES_PER_PX + need.bytes_per_px)
-        if least <= left:
-            return Plan(pixels, None)
-        raise _too_small(budget, budget - left + least)
+        return _plan_faded(need, budget, left)
     smallest = (STRIP_ROWS[-1] + 2 * need.overlap_px) ** 2
     tile = min((left - pixels * WHOLE_BYTES_PER_PX) // need.bytes_per_px, LARGEST_TILE_PX)
     if tile >= min(pixels, LARGEST_TILE_PX // 2):
@@ -71,6 +76,18 @@ def plan(need: Need, budget: int) -> Plan:
         if tile >= min((rows + 2 * need.overlap_px) ** 2, (rows + 2 * need.overlap_px) * need.width):
             return Plan(tile, rows)
     raise _too_small(budget, budget - left + held + smallest * need.bytes_per_px)
+
+
+def _plan_faded(need: Need, budget: int, left: int) -> Plan:
+    pixels = need.width * need.height
+    if pixels * (WHOLE_BYTES_PER_PX + need.bytes_per_px) <= left:
+        return Plan(pixels, None)
+    for side in FADED_SIDES:
+        # Of every band of tiles: what is read, what is made, and what waits for the next.
+        least = need.width * side * 3 * 12 + side**2 * need.bytes_per_px
+        if least <= left:
+            return Plan(side**2, None, side)
+    raise _too_small(budget, budget - left + least)
 
 
 def _too_small(budget: int, least: int) -> ConfigError:
