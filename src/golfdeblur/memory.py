@@ -14,8 +14,8 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 PROCESS_BYTES = 200 * 2**20
 """What the process takes without any picture: Python, numpy and the runtime."""
 
-LARGEST_TILE_PX = 4_000_000
-"""Larger tiles take longer: what their overlap saves, the processor's cache loses (docs/performance.md)."""
+LARGEST_TILE_PX = 5_000_000
+"""Larger tiles save little overlap and take more memory (docs/performance.md)."""
 
 STRIP_ROWS = (1024, 768, 512, 384, 256, 128, 64)
 FADED_SIDES = (1024, 768, 512, 384, 256)

@@ -19,7 +19,7 @@ from golfdeblur import backends
 from golfdeblur.backends import Network
 from golfdeblur.errors import ConfigError, WeightsError
 from golfdeblur.memory import LARGEST_TILE_PX
-from golfdeblur.tiles import run_tiled
+from golfdeblur.tiles import best_core, run_tiled
 
 EMBEDDED = Path(__file__).parent / "weights"
 FORMAT = 1
@@ -155,5 +155,5 @@ class Runner:
         if self.receptive_field_px is None or x[0, 0].size <= self.tile_px:
             return self._network(np.ascontiguousarray(x))
         m, overlap = self.multiple_px, self.overlap_px
-        side = max(int(self.tile_px**0.5) - 2 * overlap, m)
-        return run_tiled(self._network, x, core=side // m * m, overlap=overlap, multiple=m)
+        core = best_core(x.shape[2:], tile_px=self.tile_px, overlap=overlap, multiple=m)
+        return run_tiled(self._network, x, core=core, overlap=overlap, multiple=m)

@@ -41,11 +41,36 @@ def spans(length: int, core: int, *, overlap: int, multiple: int) -> Iterator[Sp
         yield Span((max(0, start - overlap), min(length, stop + overlap)), (start, stop))
 
 
-def run_tiled(network: Network, x: np.ndarray, *, core: int, overlap: int, multiple: int) -> np.ndarray:
-    """Apply `network` to `x`, (B, C, H, W), tile by tile."""
+def best_core(size: tuple[int, int], *, tile_px: int, overlap: int, multiple: int) -> tuple[int, int]:
+    """Return the core, (rows, columns), whose tiles of at most `tile_px` pixels read the fewest pixels in all.
+
+    `size` is the image's height and width. Where not even the smallest core fits, that is returned.
+    """
+    height, width = size
+    best, least = (multiple, multiple), float("inf")
+    for bands in range(1, -(-height // multiple) + 1):
+        rows = _share(height, bands, multiple)
+        across = tile_px // min(height, rows + 2 * overlap)
+        widest = width if across >= width else (across - 2 * overlap) // multiple * multiple
+        if widest < multiple:
+            continue
+        tiles = -(-width // widest)
+        read = (height + 2 * overlap * (bands - 1)) * (width + 2 * overlap * (tiles - 1))
+        if read < least:
+            best, least = (rows, _share(width, tiles, multiple)), read
+    return best
+
+
+def _share(length: int, parts: int, multiple: int) -> int:
+    """Return the length of each of `parts` equal parts, in whole cells."""
+    return -(-length // (parts * multiple)) * multiple
+
+
+def run_tiled(network: Network, x: np.ndarray, *, core: tuple[int, int], overlap: int, multiple: int) -> np.ndarray:
+    """Apply `network` to `x`, (B, C, H, W), tile by tile; `core` is their height and width without overlap."""
     out = np.empty_like(x)
-    for rows in spans(x.shape[2], core, overlap=overlap, multiple=multiple):
-        for columns in spans(x.shape[3], core, overlap=overlap, multiple=multiple):
+    for rows in spans(x.shape[2], core[0], overlap=overlap, multiple=multiple):
+        for columns in spans(x.shape[3], core[1], overlap=overlap, multiple=multiple):
             (top, bottom), (left, right) = rows.read, columns.read
             tile = network(np.ascontiguousarray(x[:, :, top:bottom, left:right]))
             (y0, y1), (x0, x1) = rows.keep, columns.keep
