@@ -184,16 +184,17 @@ def test_an_unknown_model_names_the_known() -> None:
 # the embedded model
 
 
-def test_the_embedded_weights_match_their_networks() -> None:
-    config = runtime.find_weights("fast").config
+@pytest.mark.parametrize("name", runtime.embedded_names())
+def test_the_embedded_weights_match_their_networks(name: str) -> None:
+    config = runtime.find_weights(name).config
     from golfdeblur.learning import checkpoint, networks
 
     total = 0
-    for letter in ("F", "G"):
-        network, _ = checkpoint.load_network(runtime.EMBEDDED / "fast" / f"{letter}.safetensors")
-        assert network.spec == getattr(networks.PRESETS["fast"], letter.lower())
-        assert config["networks"][letter]["parameters"] == networks.count_parameters(network)
-        assert config["networks"][letter]["receptive_field_px"] == network.receptive_field_px
+    for letter, entry in config["networks"].items():
+        network, _ = checkpoint.load_network(runtime.EMBEDDED / name / f"{letter}.safetensors")
+        assert network.spec == getattr(networks.PRESETS[name], letter.lower())
+        assert entry["parameters"] == networks.count_parameters(network)
+        assert entry["receptive_field_px"] == network.receptive_field_px
         total += networks.count_parameters(network)
     assert total <= 600_000
 
@@ -208,9 +209,13 @@ def test_the_embedded_model_runs_tiles_like_the_full_frame(monkeypatch: pytest.M
 
 
 def test_importing_is_quick_and_brings_no_torch() -> None:
-    code = "import sys, golfdeblur; print(*[m for m in ('torch', 'onnxruntime', 'rich', 'typer') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.split() == []
+    for code, unwanted in (
+        ("import golfdeblur.cli", ("torch", "onnxruntime", "numpy", "PIL")),  # all that golf --help needs
+        ("import golfdeblur; golfdeblur.load", ("torch", "onnxruntime", "rich", "typer")),
+    ):
+        code += f"; import sys; print(*[m for m in {unwanted} if m in sys.modules])"
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert out.stdout.split() == []
 
 
 def test_a_result_that_is_no_sharper_is_not_kept(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:

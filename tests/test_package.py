@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from golfdeblur import runtime
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -15,8 +17,9 @@ def test_the_wheel_holds_the_weights_and_is_small(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.stat().st_size <= 8e6
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("F.onnx", "G.onnx", "F.safetensors", "G.safetensors", "config.json"):
-        assert f"golfdeblur/weights/fast/{name}" in names
+    for model in runtime.embedded_names():
+        for name in ("F.onnx", "G.onnx", "F.safetensors", "G.safetensors", "config.json"):
+            assert f"golfdeblur/weights/{model}/{name}" in names
     assert not any(name.startswith(("tests/", "recipes/", "examples/")) for name in names)
 
 

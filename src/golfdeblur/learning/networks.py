@@ -135,9 +135,7 @@ class ResidualUNet(nn.Module):
         self.head = nn.Conv2d(3, widths[0], 3 * unshuffle, stride=unshuffle, padding=unshuffle)
         self.encoders = nn.ModuleList(_chain(width, n) for width, n in zip(widths, blocks, strict=True))
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in _neighbours(widths))
-        self.ups = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(b, 4 * a, 1), PixelShuffle(2)) for a, b in _neighbours(widths)
-        )
+        self.ups = nn.ModuleList(nn.Sequential(nn.Conv2d(b, 4 * a, 1), PixelShuffle(2)) for a, b in _neighbours(widths))
         self.decoders = nn.ModuleList(_chain(width, n) for width, n in zip(widths[:-1], blocks[:-1], strict=True))
         last = nn.Conv2d(widths[0], 3 * unshuffle**2, 3, padding=1)
         nn.init.zeros_(last.weight)
