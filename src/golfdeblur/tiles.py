@@ -69,12 +69,18 @@ def _share(length: int, parts: int, multiple: int) -> int:
 def run_tiled(network: Network, x: np.ndarray, *, core: tuple[int, int], overlap: int, multiple: int) -> np.ndarray:
     """Apply `network` to `x`, (B, C, H, W), tile by tile; `core` is their height and width without overlap."""
     out = np.empty_like(x)
+    height, width = (min(n, c + 2 * overlap) for n, c in zip(x.shape[2:], core, strict=True))
+    # One buffer for all tiles: a new one each time would be fetched from the system page by page.
+    buffer = np.empty(x.shape[0] * x.shape[1] * height * width, x.dtype)
     for rows in spans(x.shape[2], core[0], overlap=overlap, multiple=multiple):
         for columns in spans(x.shape[3], core[1], overlap=overlap, multiple=multiple):
             (top, bottom), (left, right) = rows.read, columns.read
-            tile = network(np.ascontiguousarray(x[:, :, top:bottom, left:right]))
+            part = x[:, :, top:bottom, left:right]
+            given = buffer[: part.size].reshape(part.shape)
+            np.copyto(given, part)
+            made = network(given)
             (y0, y1), (x0, x1) = rows.keep, columns.keep
-            out[:, :, y0:y1, x0:x1] = tile[:, :, y0 - top : y1 - top, x0 - left : x1 - left]
+            out[:, :, y0:y1, x0:x1] = made[:, :, y0 - top : y1 - top, x0 - left : x1 - left]
     return out
 
 
