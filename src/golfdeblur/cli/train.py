@@ -74,6 +74,8 @@ def train(
             path = run(config, inputs, out, max_minutes=max_minutes, report=_all_of(writers))
     if path is not None:
         print(f"Trained: {path}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _end_at_once()
 
 
 @train_app.command()
@@ -103,6 +105,13 @@ def named_paths(given: list[str]) -> dict[str, Path]:
             raise ConfigError(f"{name} is given twice, as {paths[name]} and {path}; name each source once.")
         paths[name] = Path(path)
     return paths
+
+
+def _end_at_once() -> None:
+    """End a process of a group without the destructors of gloo's threads, which abort it now and then."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import backends, deblur, runtime
+from golfdeblur import backends, runtime
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import checkpoint, export, networks
@@ -123,7 +123,7 @@ def _times(runs: int, side: int) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in networks.PRESETS:
-            weights = _untrained(name, Path(folder) / name)
+            weights = _pair(name, Path(folder) / name)
             for engine in backends.available():
                 try:
                     f, g = weights.load("F", engine), weights.load("G", engine)
@@ -158,9 +158,10 @@ def _timed(f: runtime.Runner, g: runtime.Runner, x: np.ndarray, runs: int) -> di
     return found
 
 
-def _untrained(name: str, folder: Path) -> runtime.Weights:
-    if name in runtime.embedded_names():
-        return deblur.load(name).weights
+def _pair(name: str, folder: Path) -> runtime.Weights:
+    """Return the embedded weights of a model, or untrained ones where its corrector is missing."""
+    if name in runtime.embedded_names() and "G" in runtime.find_weights(name).config["networks"]:
+        return runtime.find_weights(name)
     folder.mkdir()
     for letter in ("f", "g"):
         network = networks.build(getattr(networks.PRESETS[name], letter))
