@@ -11,7 +11,7 @@ from golfdeblur.errors import ConfigError
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
-PROCESS_BYTES = 200 * 2**20
+PROCESS_BYTES = 260 * 2**20
 """What the process takes without any picture: Python, numpy and the runtime."""
 
 LARGEST_TILE_PX = 5_000_000
