@@ -1,4 +1,4 @@
-"""Make docs/pictures/gallery.jpg: the middle of real frames at 100 %: input, x0, x3 and the sharp frame beside it.
+"""Make docs/pictures/gallery.jpg: the middle of real frames at 100 %: input, x0, the last stroke and the sharp frame.
 
     python docs/pictures/gallery.py DATA
 
