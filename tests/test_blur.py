@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import math
 
@@ -129,6 +130,34 @@ def test_linear_light_differs_from_srgb_and_keeps_the_target() -> None:
         source = texture(2, 64 + 2 * config.margin_px)
         pairs[share] = blur.random_pairs(source, torch.Generator().manual_seed(0), config, size_px=64)
     assert float(pairs[1.0][0].mean()) > float(pairs[0.0][0].mean()) + 0.01  # light outweighs shade
+
+
+def test_a_saturated_light_leaves_a_white_streak() -> None:
+    config = BlurConfig(
+        linear_light=1,
+        saturated=1,
+        highlight_gain=(5, 5),
+        length_px=(24, 24),
+        bend_px=(0, 0),
+        layers=0,
+        jpeg=0,
+        noisy=0,
+    )
+    side = 64 + 2 * config.margin_px
+    lamp = torch.full((1, 3, side, side), 0.1)
+    middle = slice(side // 2 - 4, side // 2 + 4)
+    lamp[:, :, middle, middle] = 1
+
+    def pair(config: BlurConfig) -> tuple[torch.Tensor, torch.Tensor]:
+        return blur.random_pairs(lamp, torch.Generator().manual_seed(0), config, size_px=64)
+
+    (bright, target), (plain, same) = pair(config), pair(dataclasses.replace(config, highlight_gain=(1, 1)))
+    assert float(target.max()) == float(same.max()) == pytest.approx(1)
+    white = [float((y > 0.99).float().sum()) for y in (bright, plain)]
+    assert white[0] > 100 > white[1]
+    assert float(bright.min()) > 0.08  # no dark rim beside the light
+    with pytest.raises(ConfigError, match="highlight_gain"):
+        BlurConfig(highlight_gain=(0.5, 2))
 
 
 def test_masks_are_hard() -> None:

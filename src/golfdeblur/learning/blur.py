@@ -25,6 +25,9 @@ from golfdeblur.learning.jpeg import jpeg
 GAMMA = 2.2
 """GoPro's camera curve: linear light = pixel ** GAMMA. Averages are taken in either space."""
 
+HIGHLIGHT = 0.8
+"""Light above this, of 1 for white, may have been cut off by the sensor: the rise to the full gain begins here."""
+
 BEND_SPREAD = 0.8
 """Standard deviation of the logarithm of the bend: measured, as its median was, on 240 frames a second of a walk."""
 
@@ -48,6 +51,10 @@ class BlurConfig:
     """Share of pairs with a moving foreground object."""
     linear_light: float = 0.2
     """Share of pairs averaged in linear light; the others are averaged as sRGB values, as GoPro's `blur`."""
+    saturated: float = 0.0
+    """Share of the pairs in linear light whose highlights are brighter than white: their streaks stay white."""
+    highlight_gain: tuple[float, float] = (1.5, 6.0)
+    """How many times brighter white may be than what the sensor still tells apart; drawn log-uniformly."""
     soften_sigma_px: tuple[float, float] = (0.3, 1.0)
     noise_sigma: tuple[float, float] = (0.001, 0.005)
     noisy: float = 0.05
@@ -60,11 +67,13 @@ class BlurConfig:
     def __post_init__(self) -> None:
         if not self.frames or any(n < 1 or n % 2 == 0 for n in self.frames):
             raise ConfigError(f"frames {self.frames} must be odd counts, so that the target is the exact middle.")
-        for name in ("layers", "linear_light", "noisy", "jpeg"):
+        for name in ("layers", "linear_light", "saturated", "noisy", "jpeg"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share and must lie in [0, 1].")
         if not 0 <= self.length_px[0] <= self.length_px[1]:
             raise ConfigError(f"length_px {self.length_px} must be (low, high) with 0 <= low <= high.")
+        if not 1 <= self.highlight_gain[0] <= self.highlight_gain[1]:
+            raise ConfigError(f"highlight_gain {self.highlight_gain} must be (low, high) with 1 <= low <= high.")
         if not 0 <= self.bend_px[0] <= self.bend_px[1]:
             raise ConfigError(f"bend_px {self.bend_px} must be (median, most) with 0 <= median <= most.")
 
@@ -170,12 +179,19 @@ class Layer:
 
 
 def average_frames(
-    source: Tensor, path: CameraPath, exposure: Exposure, *, size_px: int, layer: Layer | None = None
+    source: Tensor,
+    path: CameraPath,
+    exposure: Exposure,
+    *,
+    size_px: int,
+    layer: Layer | None = None,
+    clip: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the mean of all frames and the middle one, (B, C, size_px, size_px) each.
 
     `source` is (B, C, Hs, Ws), in the space in which light is averaged, larger than the output by the motion on each
-    side; where a warp still leaves it, its border is repeated. A `layer` hides what is behind its mask.
+    side; where a warp still leaves it, its border is repeated. A `layer` hides what is behind its mask. Bicubic samples
+    overshoot, beside a bright light far below 0: `clip` cuts that off in every frame, and the mean is then not linear.
     """
     blurry = torch.zeros(*source.shape[:2], size_px, size_px, dtype=source.dtype, device=source.device)
     target = torch.zeros_like(blurry)
@@ -186,6 +202,8 @@ def average_frames(
         if front is not None and layer is not None:
             moved = warp(front, layer.path.matrices(t), size_px)
             frame = torch.lerp(frame, moved[:, :-1], moved[:, -1:])
+        if clip:
+            frame.clamp_(min=0)
         blurry += frame
         if exposure.is_middle(index):
             target += frame
@@ -244,12 +262,14 @@ def random_pairs(
         return torch.rand(batch, generator=generator) < share
 
     source = _soften(source, _uniform(generator, *config.soften_sigma_px))
-    gamma = torch.where(chosen(config.linear_light), GAMMA, 1.0).to(device)[:, None, None, None]
+    linear = chosen(config.linear_light)
+    gamma = torch.where(linear, GAMMA, 1.0).to(device)[:, None, None, None]
     frames = config.frames[int(torch.randint(len(config.frames), (), generator=generator))]
     exposure = Exposure(frames, open_share=_uniform(generator, *config.open_share))
     path = random_paths(generator, batch, config)
     layer_path = random_paths(generator, batch, config)
-    light = source**gamma
+    gain = _highlight_gain(linear & chosen(config.saturated), generator, config).to(device)[:, None, None, None]
+    light = _light(source, gamma, gain)
     masks = random_masks(generator, batch, source.shape[-1])
     layered = chosen(config.layers) if batch > 1 else torch.zeros(batch, dtype=torch.bool)
     blurry = torch.empty(batch, 3, size_px, size_px, device=device)
@@ -262,7 +282,7 @@ def random_pairs(
         layer = None
         if kind[0]:
             # The object is cut from the next photo of the batch.
-            texture = source[(index + 1) % batch] ** gamma[index]
+            texture = _light(source[(index + 1) % batch], gamma[index], gain[index])
             layer = Layer(texture, masks[index].to(device), layer_path.select(index).to(device))
         blurry[index], sharp[index] = average_frames(
             light[index],
@@ -270,11 +290,24 @@ def random_pairs(
             dataclasses.replace(exposure, samples=kind[1]),
             size_px=size_px,
             layer=layer,
+            clip=True,
         )
-    # Bicubic samples overshoot; a negative one has no root.
-    blurry, sharp = blurry.clamp(min=0) ** (1 / gamma), sharp.clamp(min=0) ** (1 / gamma)
+    blurry, sharp = blurry ** (1 / gamma), sharp ** (1 / gamma)
     blurry = _sense(blurry, generator, config)
     return blurry, sharp.clamp(0, 1)
+
+
+def _highlight_gain(saturated: Tensor, generator: torch.Generator, config: BlurConfig) -> Tensor:
+    """Draw how much brighter than white the highlights of each pair are; 1 where it is not `saturated`."""
+    low, high = (math.log(gain) for gain in config.highlight_gain)
+    drawn = torch.exp(low + (high - low) * torch.rand(len(saturated), generator=generator))
+    return torch.where(saturated, drawn, 1.0)
+
+
+def _light(x: Tensor, gamma: Tensor, gain: Tensor) -> Tensor:
+    """Return the light that made the pixels `x`: what is white may have been up to `gain` times as bright."""
+    light = x**gamma
+    return light * (1 + (gain - 1) * ((light - HIGHLIGHT) / (1 - HIGHLIGHT)).clamp(min=0))
 
 
 def _samples(path: CameraPath, layer_path: CameraPath, exposure: Exposure) -> Tensor:

@@ -1,0 +1,52 @@
+"""Make a wider U-Net out of a trained one that computes exactly the same: first weights to train on from.
+
+    python docs/results/widen.py F.safetensors WIDTH,WIDTH,... OUT.safetensors
+
+The new channels start as in a fresh network, but nothing reads them yet: every kernel's new inputs are 0. Needs the
+extra `train`.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from golfdeblur.learning import checkpoint, networks
+
+
+def widen(narrow: networks.ResidualUNet, widths: tuple[int, ...]) -> networks.ResidualUNet:
+    """Return a network of `widths`, none smaller than those of `narrow`, with the same outputs."""
+    spec = narrow.spec
+    made = networks.ResidualUNet(widths, tuple(spec["blocks"]), unshuffle=spec["unshuffle"])
+    state = made.state_dict()
+    for name, old in narrow.state_dict().items():
+        new = state[name]
+        if name.startswith("ups."):  # every channel is four, one for each pixel of a 2x2 cell
+            _place(new.unflatten(0, (-1, 4)), old.unflatten(0, (-1, 4)), inputs=2)
+        else:
+            _place(new, old, inputs=1)
+    made.load_state_dict(state)
+    return made
+
+
+def _place(new: Tensor, old: Tensor, *, inputs: int) -> None:
+    """Write `old` into the corner of `new`; `inputs` is the axis of a kernel's input channels."""
+    if new.ndim > inputs:
+        new.narrow(inputs, old.shape[inputs], new.shape[inputs] - old.shape[inputs]).zero_()
+    new[tuple(slice(n) for n in old.shape)] = old
+
+
+def main(source: Path, widths: tuple[int, ...], out: Path) -> None:
+    """Write OUT and check that it computes what SOURCE does."""
+    network, history = checkpoint.load_network(source)
+    assert isinstance(network, networks.ResidualUNet)
+    torch.manual_seed(0)
+    made = widen(network, widths)
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        print(f"greatest difference {(made(x) - network(x)).abs().max():.1e}")
+    checkpoint.save_network(out, made, {"widened_from": history})
+
+
+main(Path(sys.argv[1]), tuple(int(width) for width in sys.argv[2].split(",")), Path(sys.argv[3]))
