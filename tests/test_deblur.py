@@ -122,6 +122,20 @@ def test_tiles_of_a_large_picture_equal_the_full_frame(model: deblur.Model, monk
     assert np.abs(model.f(x) - whole).max() <= 1e-6
 
 
+@pytest.mark.parametrize("size", [(152, 200), (150, 201)])  # whole cells, and a border that is padded
+def test_strokes_that_reuse_memory_equal_those_that_do_not(
+    model: deblur.Model, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    assert model.g is not None
+    picture = from_samples(np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8))
+    for network in (model.f, model.g):
+        monkeypatch.setattr(network, "tile_px", 64 * 64)
+    x = picture.rows(0, size[0])
+    for stroke in model.iterate(picture, steps=4, stop_below=0):
+        x = model.g(x) if stroke.index else model.f(x)
+        assert np.array_equal(stroke.pixels, x)
+
+
 def test_instance_norm_in_too_little_memory_fades_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     from golfdeblur.learning import checkpoint, export, networks

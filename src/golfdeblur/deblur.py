@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,9 +137,18 @@ class Model:
         return memory.plan(need, memory.default_budget() if self.max_memory is None else self.max_memory)
 
     def iterate(self, picture: Picture, *, steps: int = STEPS, stop_below: float = STOP_BELOW) -> Iterator[Stroke]:
-        """Yield the strokes on `picture` with their changes: what the command reports."""
-        y = picture.rows(0, picture.size[1])
-        return strokes(self.f, self.g, y, steps=steps, stop_below=stop_below)
+        """Yield the strokes on `picture` with their changes: what the command reports.
+
+        The pixels of a stroke are overwritten by the next but one.
+        """
+        inputs: list[np.ndarray] = []
+
+        def reusing(network: Runner, x: np.ndarray) -> np.ndarray:
+            inputs.append(x)
+            return network(x, out=inputs.pop(0) if len(inputs) > 1 else None)
+
+        f, g = functools.partial(reusing, self.f), functools.partial(reusing, self.g) if self.g else None
+        return strokes(f, g, picture.rows(0, picture.size[1]), steps=steps, stop_below=stop_below)
 
     def __call__(self, y: np.ndarray, *, steps: int = STEPS) -> np.ndarray:
         """Return the deblurred array for (H, W, 3) uint8: the form that `evaluate` takes."""

@@ -62,10 +62,10 @@ class Picture:
 
     def rows(self, top: int, bottom: int) -> np.ndarray:
         """Return rows `top` to `bottom` as a network takes them: (1, 3, bottom - top, W) float32 in [0, 1]."""
-        planes = self.colour[top:bottom].transpose(2, 0, 1)[None].astype(np.float32)
-        if self.colour.dtype != np.float32:
-            planes /= np.float32(np.iinfo(self.colour.dtype).max)
-        return np.repeat(planes, 3, axis=1) if self.layout == "L" else planes
+        samples = self.colour[top:bottom]
+        white = 1 if samples.dtype == np.float32 else np.iinfo(samples.dtype).max
+        planes = np.broadcast_to(samples, (*samples.shape[:2], 3)).transpose(2, 0, 1)[None]
+        return np.divide(planes, np.float32(white), out=np.empty(planes.shape, np.float32))
 
     def repainted(self, blocks: Iterable[np.ndarray]) -> Picture:
         """Return the same picture with other colour, given as consecutive blocks of rows, (1, 3, h, W), any range."""

@@ -66,9 +66,21 @@ def _share(length: int, parts: int, multiple: int) -> int:
     return -(-length // (parts * multiple)) * multiple
 
 
-def run_tiled(network: Network, x: np.ndarray, *, core: tuple[int, int], overlap: int, multiple: int) -> np.ndarray:
-    """Apply `network` to `x`, (B, C, H, W), tile by tile; `core` is their height and width without overlap."""
-    out = np.empty_like(x)
+def run_tiled(
+    network: Network,
+    x: np.ndarray,
+    *,
+    core: tuple[int, int],
+    overlap: int,
+    multiple: int,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Apply `network` to `x`, (B, C, H, W), tile by tile; `core` is their height and width without overlap.
+
+    The result is written to `out`, of the shape of `x`, if that is given.
+    """
+    if out is None:
+        out = np.empty_like(x)
     height, width = (min(n, c + 2 * overlap) for n, c in zip(x.shape[2:], core, strict=True))
     # One buffer for all tiles: a new one each time would be fetched from the system page by page.
     buffer = np.empty(x.shape[0] * x.shape[1] * height * width, x.dtype)
