@@ -1,6 +1,6 @@
 """Make a wider U-Net out of a trained one that computes exactly the same: first weights to train on from.
 
-    python docs/results/widen.py F.safetensors WIDTH,WIDTH,... OUT.safetensors
+    python docs/results/widen.py F.safetensors WIDTH,WIDTH,... SCALES OUT.safetensors
 
 The new channels start as in a fresh network, but nothing reads them yet: every kernel's new inputs are 0. Needs the
 extra `train`.
@@ -15,10 +15,10 @@ from torch import Tensor
 from golfdeblur.learning import checkpoint, networks
 
 
-def widen(narrow: networks.ResidualUNet, widths: tuple[int, ...]) -> networks.ResidualUNet:
-    """Return a network of `widths`, none smaller than those of `narrow`, with the same outputs."""
+def widen(narrow: networks.ResidualUNet, widths: tuple[int, ...], scales: int) -> networks.ResidualUNet:
+    """Return a network of `widths` and `scales`, none smaller than those of `narrow`, with the same outputs."""
     spec = narrow.spec
-    made = networks.ResidualUNet(widths, tuple(spec["blocks"]), unshuffle=spec["unshuffle"])
+    made = networks.ResidualUNet(widths, tuple(spec["blocks"]), unshuffle=spec["unshuffle"], scales=scales)
     state = made.state_dict()
     for name, old in narrow.state_dict().items():
         new = state[name]
@@ -37,16 +37,16 @@ def _place(new: Tensor, old: Tensor, *, inputs: int) -> None:
     new[tuple(slice(n) for n in old.shape)] = old
 
 
-def main(source: Path, widths: tuple[int, ...], out: Path) -> None:
+def main(source: Path, widths: tuple[int, ...], scales: int, out: Path) -> None:
     """Write OUT and check that it computes what SOURCE does."""
     network, history = checkpoint.load_network(source)
     assert isinstance(network, networks.ResidualUNet)
     torch.manual_seed(0)
-    made = widen(network, widths)
+    made = widen(network, widths, scales)
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         print(f"greatest difference {(made(x) - network(x)).abs().max():.1e}")
     checkpoint.save_network(out, made, {"widened_from": history})
 
 
-main(Path(sys.argv[1]), tuple(int(width) for width in sys.argv[2].split(",")), Path(sys.argv[3]))
+main(Path(sys.argv[1]), tuple(int(width) for width in sys.argv[2].split(",")), int(sys.argv[3]), Path(sys.argv[4]))

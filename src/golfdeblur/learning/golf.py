@@ -21,8 +21,11 @@ class Propagator(nn.Module):
         self.residual = residual
 
     def forward(self, y: Tensor) -> Tensor:
-        """Return F(y) for `y` of (B, 3, H, W) in [0, 1]; the result is not clipped."""
-        return y + self.residual(y)
+        """Return F(y) for `y` of (B, 3, H, W) in [0, 1]; the result is not clipped.
+
+        Channels after the third are the network's own matter (`networks.ResidualUNet`).
+        """
+        return (y if y.shape[1] == 3 else y[:, :3]) + self.residual(y)
 
 
 class Corrector(nn.Module):

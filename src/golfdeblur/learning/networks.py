@@ -115,9 +115,14 @@ class ResidualUNet(nn.Module):
 
     `widths[i]` channels and `blocks[i]` residual blocks at 1/u, 1/2u, 1/4u, ... of the resolution, u = `unshuffle`;
     every level but the last has its blocks twice, on the way down and on the way up. Skips are additions.
+
+    With `scales` above 1 the same weights first see the image at half the size, there a quarter if `scales` is 3, and
+    so on: their residual, enlarged, is three more channels of the input. A long blur is a short one at half the size.
     """
 
-    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...], *, unshuffle: int = 2) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], blocks: tuple[int, ...], *, unshuffle: int = 2, scales: int = 1
+    ) -> None:
         super().__init__()
         if len(widths) != len(blocks) or not widths:
             raise ConfigError(
@@ -128,11 +133,13 @@ class ResidualUNet(nn.Module):
             "widths": list(widths),
             "blocks": list(blocks),
             "unshuffle": unshuffle,
+            **({"scales": scales} if scales > 1 else {}),
         }
+        self.scales = scales
         self.blocks = tuple(blocks)
         self.unshuffle = unshuffle
         # Pixel-unshuffle by u and then a 3x3 convolution is one 3u x 3u convolution with stride u.
-        self.head = nn.Conv2d(3, widths[0], 3 * unshuffle, stride=unshuffle, padding=unshuffle)
+        self.head = nn.Conv2d(self.channels, widths[0], 3 * unshuffle, stride=unshuffle, padding=unshuffle)
         self.encoders = nn.ModuleList(_chain(width, n) for width, n in zip(widths, blocks, strict=True))
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in _neighbours(widths))
         self.ups = nn.ModuleList(nn.Sequential(nn.Conv2d(b, 4 * a, 1), PixelShuffle(2)) for a, b in _neighbours(widths))
@@ -143,7 +150,24 @@ class ResidualUNet(nn.Module):
         self.tail = nn.Sequential(last, PixelShuffle(unshuffle))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the residual of `x`, (B, 3, H, W) in [0, 1], H and W multiples of `multiple_px`."""
+        """Return the residual of `x`, (B, 3, H, W) in [0, 1], H and W multiples of `multiple_px`.
+
+        Where there are several scales, (B, 6, H, W) brings the enlarged residual of half the size along.
+        """
+        return self._one_scale(self._with_hint(x, self.scales) if x.shape[1] < self.channels else x)
+
+    @property
+    def channels(self) -> int:
+        """Of what one scale sees: the image, and the residual of half the size if there are several scales."""
+        return 3 if self.scales == 1 else 6
+
+    def _with_hint(self, x: Tensor, scales: int) -> Tensor:
+        if scales == 1:
+            return torch.cat([x, torch.zeros_like(x)], 1)
+        coarse = self._one_scale(self._with_hint(nn.functional.avg_pool2d(x, 2), scales - 1))
+        return torch.cat([x, nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest").to(x.dtype)], 1)
+
+    def _one_scale(self, x: Tensor) -> Tensor:
         hidden = self.encoders[0](self.head(x))
         skips: list[Tensor] = []
         for down, encoder in zip(self.downs, self.encoders[1:], strict=True):
@@ -155,7 +179,11 @@ class ResidualUNet(nn.Module):
 
     @property
     def multiple_px(self) -> int:
-        """Height and width must be multiples of this: one cell of the coarsest level."""
+        """Height and width must be multiples of this: one cell of the coarsest level at the coarsest scale."""
+        return self._cell_px * 2 ** (self.scales - 1)
+
+    @property
+    def _cell_px(self) -> int:
         return self.unshuffle * 2 ** (len(self.blocks) - 1)
 
     @property
@@ -165,12 +193,12 @@ class ResidualUNet(nn.Module):
 
     @property
     def receptive_field_px(self) -> int:
-        """How far, in pixels, the input that one output pixel depends on can lie from it.
+        """How far, in pixels, the input of one scale that one output pixel depends on can lie from it.
 
         Found by following the interval of cells that an output pixel needs, down the decoders and up the encoders.
         """
         return max(
-            max(pixel - low, high - pixel) for pixel in range(self.multiple_px) for low, high in [self._needs(pixel)]
+            max(pixel - low, high - pixel) for pixel in range(self._cell_px) for low, high in [self._needs(pixel)]
         )
 
     def _needs(self, pixel: int) -> tuple[int, int]:
@@ -214,8 +242,8 @@ PRESETS = {
         g={"network": "residual-cnn", "filters": 16},
     ),
     "fast": Preset(
-        f={"network": "residual-unet", "widths": [16, 48, 80], "blocks": [2, 2, 2], "unshuffle": 2},
-        g={"network": "residual-unet", "widths": [16, 32, 48], "blocks": [1, 1, 1], "unshuffle": 2},
+        f={"network": "residual-unet", "widths": [32, 48, 80], "blocks": [2, 2, 2], "unshuffle": 2, "scales": 2},
+        g={"network": "residual-unet", "widths": [16, 16, 32], "blocks": [1, 1, 1], "unshuffle": 2},
     ),
 }
 
@@ -229,7 +257,9 @@ def build(spec: dict) -> Network:
     if kind == "residual-cnn":
         return ResidualCNN(spec["filters"])
     if kind == "residual-unet":
-        return ResidualUNet(tuple(spec["widths"]), tuple(spec["blocks"]), unshuffle=spec["unshuffle"])
+        return ResidualUNet(
+            tuple(spec["widths"]), tuple(spec["blocks"]), unshuffle=spec["unshuffle"], scales=spec.get("scales", 1)
+        )
     raise ConfigError(f"Network '{kind}' is unknown; use 'residual-cnn' or 'residual-unet'.")
 
 
