@@ -7,7 +7,7 @@ from PIL import Image
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small exported model that changes its input a little: random weights, finite receptive field."""
+    """A small exported model that changes its input a little: random weights, F at two scales."""
     torch = pytest.importorskip("torch")
     from golfdeblur.learning import checkpoint, export
     from golfdeblur.learning.networks import ResidualUNet
@@ -15,7 +15,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("tiny")
     for letter in ("F", "G"):
-        network = ResidualUNet((4, 8), (1, 1))
+        network = ResidualUNet((4, 8), (1, 1), scales=2 if letter == "F" else 1)
         torch.nn.init.normal_(network.tail[0].weight, std=0.02)
         checkpoint.save_network(folder / f"{letter}.safetensors", network, {})
     model = folder / "model"

@@ -19,7 +19,19 @@ def test_onnx_agrees_with_torch(tmp_path: Path, name: str) -> None:
         last = [p for n, p in module.named_parameters() if n.endswith("weight")][-1]
         torch.nn.init.normal_(last, std=0.01)  # away from the identity
         content = export.to_onnx(module, tmp_path / "net.onnx")
-        assert export.check_parity(module, content, multiple_px=module.residual.multiple_px) >= 90
+        assert export.check_parity(module, content) >= 90
+
+
+@pytest.mark.parametrize("scales", [2, 3])
+def test_the_runtime_makes_the_scales_that_torch_makes(tmp_path: Path, scales: int) -> None:
+    torch.manual_seed(0)
+    module = golf.Propagator(networks.ResidualUNet((4, 8), (1, 1), scales=scales)).eval()
+    torch.nn.init.normal_(module.residual.tail[0].weight, std=0.1)
+    content = export.to_onnx(module, tmp_path / "net.onnx")
+    assert export.check_parity(module, content) >= 90
+    module.residual._with_hint = lambda x, _: torch.cat([x, torch.zeros_like(x)], 1)
+    with pytest.raises(WeightsError, match="differs from torch"):
+        export.check_parity(module, content)
 
 
 def test_a_network_that_differs_is_refused(tmp_path: Path) -> None:
@@ -27,7 +39,7 @@ def test_a_network_that_differs_is_refused(tmp_path: Path) -> None:
     content = export.to_onnx(model.g.eval(), tmp_path / "net.onnx")
     torch.nn.init.normal_(model.g.residual.tail[0].weight, std=0.1)
     with pytest.raises(WeightsError, match="differs from torch"):
-        export.check_parity(model.g, content, multiple_px=8)
+        export.check_parity(model.g, content)
 
 
 def test_the_command_writes_a_model_folder(tmp_path: Path) -> None:

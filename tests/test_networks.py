@@ -29,7 +29,7 @@ def test_the_paper_counts_50_layers() -> None:
 @pytest.mark.parametrize("name", ["paper", "fast"])
 def test_both_networks_start_at_the_identity(name: str) -> None:
     model = GolfOptimizer.preset(name)
-    y = torch.rand(2, 3, 32, 40)
+    y = torch.rand(2, 3, 32, 48)
     for x in model.iterates(y, 2):
         assert torch.equal(x, y)
 
@@ -71,6 +71,22 @@ def test_the_receptive_field_is_what_gradients_reach(widths: tuple[int, ...], bl
         rows = torch.nonzero(gradient.abs().sum((0, 1, 3)))[:, 0]
         reached = max(reached, pixel - int(rows.min()), int(rows.max()) - pixel)
     assert reached == radius
+
+
+def test_several_scales_are_the_same_weights_again_and_again() -> None:
+    torch.manual_seed(0)
+    network = ResidualUNet((4, 8), (1, 1), scales=3)
+    torch.nn.init.normal_(network.tail[0].weight, std=0.1)
+    assert count_parameters(network) == count_parameters(ResidualUNet((4, 8), (1, 1))) + 3 * 4 * 36
+    assert network.multiple_px == 4 * ResidualUNet((4, 8), (1, 1)).multiple_px
+    x = torch.rand(2, 3, 32, 48)
+    hint = torch.zeros(2, 3, 8, 12)
+    for size in (8, 4, 2):  # a quarter, a half, all of it
+        seen = torch.nn.functional.avg_pool2d(x, size // 2) if size > 2 else x
+        hint = torch.nn.functional.interpolate(hint, size=seen.shape[-2:]) if size < 8 else torch.zeros_like(seen)
+        hint = network(torch.cat([seen, hint], 1))
+    assert torch.allclose(network(x), hint, atol=1e-6)
+    assert ResidualUNet((4, 8), (1, 1), scales=2).receptive_field_px == network.receptive_field_px
 
 
 def test_the_paper_has_no_finite_receptive_field() -> None:

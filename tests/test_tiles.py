@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.tiles import best_core, run_faded, run_in_strips, run_tiled, spans
+from golfdeblur.tiles import best_core, halved, join, run_faded, run_in_strips, run_tiled, spans
 
 
 def neighbours(x: np.ndarray) -> np.ndarray:
@@ -19,6 +19,23 @@ def neighbours(x: np.ndarray) -> np.ndarray:
 def test_tiles_equal_the_full_frame(shape: tuple[int, int], core: int) -> None:
     x = np.random.default_rng(0).random((2, 3, *shape))
     assert np.array_equal(run_tiled(neighbours, x, core=(core, 2 * core), overlap=8, multiple=8), neighbours(x))
+
+
+def test_tiles_take_their_part_of_the_hint_along() -> None:
+    rng = np.random.default_rng(0)
+    x, hint = rng.random((2, 3, 72, 104)), rng.random((2, 3, 36, 52))
+
+    def network(given: np.ndarray) -> np.ndarray:
+        assert given.shape[1] == 6
+        made = neighbours(given)
+        return made[:, :3] - 2 * made[:, 3:]
+
+    whole = network(join(x, hint, out=np.empty((2, 6, 72, 104))))
+    out = np.empty_like(x)
+    tiled = run_tiled(network, x, core=(16, 32), overlap=8, multiple=8, hint=hint, out=out)
+    assert tiled is out
+    assert np.array_equal(tiled, whole)
+    assert np.allclose(halved(join(x, hint, out=np.empty((2, 6, 72, 104))))[:, 3:], hint)
 
 
 def test_too_small_an_overlap_shows() -> None:

@@ -99,13 +99,17 @@ def open_network(name: str, content: bytes, path: Path) -> Engine:
     return Engine(_torch(path.with_suffix(".safetensors"), bf16=name.endswith("bf16")))
 
 
-def agreement_db(network: Network, reference: Network, *, multiple_px: int) -> float:
-    """Return the PSNR in dB between two networks on a small image of edges, gradients and noise."""
+def agreement_db(network: Network, reference: Network, *, multiple_px: int, scales: int = 1) -> float:
+    """Return the PSNR in dB between two networks on a small image of edges, gradients and noise.
+
+    Networks of several scales get a faint copy of it as the residual of half the size.
+    """
     side = -(-72 // multiple_px) * multiple_px
     rows, columns = np.mgrid[0:side, 0 : side + multiple_px].astype(np.float32)
     noise = np.random.default_rng(0).normal(0, 0.1, (3, *rows.shape)).astype(np.float32)
     plain = 0.5 + 0.3 * np.sin(columns / 5) * np.cos(rows / 9) + 0.2 * (rows > columns)
     x = np.clip(plain + noise, 0, 1)[None].astype(np.float32)
+    x = x if scales == 1 else np.concatenate([x, 0.1 * (x - 0.5)], axis=1)
     difference = network(x) - reference(x)
     return float(-10 * np.log10(max(float(np.square(difference).mean()), 1e-20)))
 
@@ -125,6 +129,8 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise WeightsError(f"The network cannot be loaded ({error}); export it again.") from error
 
+    channels = session.get_inputs()[0].shape[1]
+
     def run(x: np.ndarray) -> np.ndarray:
         try:
             return session.run(None, {"x": x})[0]
@@ -137,7 +143,7 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
         # The arena keeps what the largest run took; it shrinks after a run that asks for it (always asking costs 13 %).
         options = onnxruntime.RunOptions()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        session.run(None, {"x": np.zeros((1, 3, RELEASE_PX, RELEASE_PX), np.float32)}, options)
+        session.run(None, {"x": np.zeros((1, channels, RELEASE_PX, RELEASE_PX), np.float32)}, options)
 
     return Engine(run, release if name == "onnxruntime" else _nothing)
 
@@ -183,6 +189,6 @@ def _torch(path: Path, *, bf16: bool) -> Network:
     def run(x: np.ndarray) -> np.ndarray:
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=bf16):
             given = torch.from_numpy(x).to(kind)
-            return (given + network(given)).float().cpu().numpy()
+            return (given[:, :3] + network(given)).float().cpu().numpy()
 
     return run

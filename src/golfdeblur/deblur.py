@@ -15,7 +15,7 @@ from golfdeblur.errors import ImageError
 from golfdeblur.picture import Picture, from_pil, from_samples, to_pil
 from golfdeblur.runtime import Runner, Weights, find_weights
 from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, check_steps, strokes
-from golfdeblur.tiles import run_faded, run_in_strips
+from golfdeblur.tiles import halved, run_faded, run_in_strips, spans
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -129,7 +129,8 @@ class Model:
         need = memory.Need(
             width,
             height,
-            stored_bytes=2 * picture.colour.nbytes,
+            stored_bytes=2 * picture.colour.nbytes
+            + (memory.HINT_BYTES_PER_PX * width * height if self.f.scales > 1 else 0),
             stages=len(stages),
             overlap_px=max(stage.overlap_px for stage in stages) if tiled else 0,
             bytes_per_px=sum(entry.get("bytes_per_px", UNKNOWN_BYTES_PER_PX) for entry in entries),
@@ -185,11 +186,18 @@ def blurriness(picture: Picture, change: float) -> float:
 def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restored:
     height = picture.size[1]
     sums = [0.0] * len(stages)
+    hint = stages[0].hint(_halved(picture, stages[0].multiple_px)) if stages[0].scales > 1 else None
     blocks: Iterator[np.ndarray] = (picture.rows(top, min(top + rows, height)) for top in range(0, height, rows))
 
     def through(index: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         stage = stages[index]
-        strips = run_in_strips(stage, blocks, height, core=rows, overlap=stage.overlap_px, multiple=stage.multiple_px)
+        how = {"core": rows, "overlap": stage.overlap_px, "multiple": stage.multiple_px}
+        tops = (span.read[0] for span in spans(height, **how))
+
+        def hinted(x: np.ndarray) -> np.ndarray:
+            return stage(x, hint=None if index or hint is None else hint[:, :, next(tops) // 2 :])
+
+        strips = run_in_strips(hinted, blocks, height, **how)
         for given, made in strips:
             sums[index] += float(np.abs(made - given).sum(dtype=np.float64))
             yield made
@@ -198,6 +206,20 @@ def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restore
         blocks = through(index, blocks)
     made = picture.repainted(blocks)
     return Restored(made, [total / (3 * height * picture.size[0]) for total in sums], settled=False)
+
+
+def _halved(picture: Picture, multiple: int) -> np.ndarray:
+    """Return the whole picture at half the size, continued to cells of `multiple` pixels as `Runner.padded` does."""
+    width, height = picture.size
+    rows = np.pad(np.arange(height), (0, -height % multiple), mode="symmetric")
+    columns = np.pad(np.arange(width), (0, -width % multiple), mode="symmetric")
+    parts = []
+    for top in range(0, len(rows), GRADIENT_ROWS):
+        wanted = rows[top : top + GRADIENT_ROWS]
+        low = int(wanted.min())
+        planes = picture.rows(low, int(wanted.max()) + 1)
+        parts.append(halved(planes[:, :, wanted - low][:, :, :, columns]))
+    return np.concatenate(parts, axis=2)
 
 
 def _run_in_faded_tiles(picture: Picture, stages: list[Runner], side: int) -> Restored:

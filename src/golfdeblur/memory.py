@@ -27,6 +27,10 @@ WHOLE_BYTES_PER_PX = 60
 """Full frames of float32 that a stroke holds at once: five."""
 
 
+HINT_BYTES_PER_PX = 8
+"""The picture at half the size and what F adds to it, float32, for an F of several scales."""
+
+
 @dataclass(frozen=True)
 class Need:
     """What decides how much memory a picture takes."""

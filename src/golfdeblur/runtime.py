@@ -19,7 +19,7 @@ from golfdeblur import backends
 from golfdeblur.backends import Network
 from golfdeblur.errors import ConfigError, WeightsError
 from golfdeblur.memory import LARGEST_TILE_PX
-from golfdeblur.tiles import best_core, run_tiled
+from golfdeblur.tiles import best_core, halved, join, run_tiled
 
 EMBEDDED = Path(__file__).parent / "weights"
 FORMAT = 1
@@ -51,17 +51,22 @@ class Weights:
         content = _checked(path, entry["sha256"])
         name = backends.resolve(runtime)
         network = backends.open_network(name, content, path)
-        multiple_px = entry["multiple_px"]
+        multiple_px, scales = entry["multiple_px"], entry.get("scales", 1)
         if name in backends.REDUCED:
             reference = backends.open_network("onnxruntime", content, path)
-            found = backends.agreement_db(network, reference, multiple_px=multiple_px)
+            found = backends.agreement_db(network, reference, multiple_px=multiple_px, scales=scales)
             if found < backends.LEAST_AGREEMENT_DB:
                 raise ConfigError(
                     f"Runtime '{name}' agrees with float32 only to {found:.1f} dB on this machine, "
                     f"{backends.LEAST_AGREEMENT_DB:.0f} are needed; use --runtime auto."
                 )
-        reach = entry["receptive_field_px"]
-        return Runner(network, multiple_px=multiple_px, receptive_field_px=reach, release=network.release)
+        return Runner(
+            network,
+            multiple_px=multiple_px,
+            receptive_field_px=entry["receptive_field_px"],
+            scales=scales,
+            release=network.release,
+        )
 
 
 def _checked(path: Path, sha256: str) -> bytes:
@@ -110,7 +115,8 @@ def find_weights(model: str | Path) -> Weights:
 class Runner:
     """One network on images of any size: padded to whole cells, large ones in exact tiles.
 
-    `tile_px` is the number of pixels above which an image is tiled; it falls when memory runs out.
+    `tile_px` is the number of pixels above which an image is tiled; it falls when memory runs out. A network of several
+    `scales` sees the image at half the size first (`networks.ResidualUNet`).
     """
 
     def __init__(
@@ -119,6 +125,7 @@ class Runner:
         *,
         multiple_px: int,
         receptive_field_px: int | None,
+        scales: int = 1,
         release: Callable[[], None] = lambda: None,
     ) -> None:
         self._network = network
@@ -126,6 +133,7 @@ class Runner:
         """Give the memory of the last runs back."""
         self.multiple_px = multiple_px
         self.receptive_field_px = receptive_field_px
+        self.scales = scales
         self.tile_px = LARGEST_TILE_PX
 
     @property
@@ -133,29 +141,56 @@ class Runner:
         """How far parts of an image must overlap: the receptive field in whole cells; 0 if it is the whole image."""
         return -(-(self.receptive_field_px or 0) // self.multiple_px) * self.multiple_px
 
-    def __call__(self, x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, x: np.ndarray, *, hint: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """Return F(x) or G(x) for `x`, (B, 3, H, W) float32 in [0, 1], in the same shape; not clipped.
 
-        `out`, of the shape of `x`, is memory that the result may be written to: fresh pages for a large frame can
-        take a tenth of the time. Raises MemoryError where not even small tiles fit.
+        A part of an image brings the whole image's `hint` along, from its own first row on. `out`, of the shape of `x`,
+        is memory that the result may be written to: fresh pages for a large frame can take a tenth of the time. Raises
+        MemoryError where not even small tiles fit.
         """
+        height, width = x.shape[2:]
+        padded = self.padded(x)
+        if self.scales > 1 and hint is None:
+            hint = self.hint(halved(padded))
+        elif hint is not None:
+            hint = hint[:, :, : padded.shape[2] // 2]
+        return self._one_scale(padded, hint, out)[:, :, :height, :width]
+
+    def padded(self, x: np.ndarray) -> np.ndarray:
+        """Return `x` with its lower and right border continued to whole cells."""
         height, width = x.shape[2:]
         m = self.multiple_px
         # A mirrored border continues the texture; 'symmetric' also does for images of one pixel.
         border = ((0, 0), (0, 0), (0, -height % m), (0, -width % m))
-        padded = np.pad(x, border, mode="symmetric") if height % m or width % m else x
+        return np.pad(x, border, mode="symmetric") if height % m or width % m else x
+
+    def hint(self, half: np.ndarray, *, scales: int | None = None) -> np.ndarray:
+        """Return what the network adds to `half`, the padded image at half the size, (B, 3, H/2, W/2)."""
+        scales = self.scales - 1 if scales is None else scales
+        batch, channels, height, width = half.shape
+        if scales > 1:
+            hint = self.hint(halved(half), scales=scales - 1)
+        else:
+            hint = np.zeros((batch, channels, height // 2, width // 2), half.dtype)
+        made = self._one_scale(half, hint, None)
+        made -= half
+        return made
+
+    def _one_scale(self, x: np.ndarray, hint: np.ndarray | None, out: np.ndarray | None) -> np.ndarray:
         while True:
             try:
-                return self._tiled(padded, out)[:, :, :height, :width]
+                return self._tiled(x, hint, out)
             except MemoryError:
                 if self.receptive_field_px is None or self.tile_px <= SMALLEST_TILE_PX:
                     raise
-                self.tile_px = min(self.tile_px, padded[0, 0].size) // 2
+                self.tile_px = min(self.tile_px, x[0, 0].size) // 2
 
-    def _tiled(self, x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    def _tiled(self, x: np.ndarray, hint: np.ndarray | None, out: np.ndarray | None) -> np.ndarray:
         if self.receptive_field_px is None or x[0, 0].size <= self.tile_px:
-            return self._network(np.ascontiguousarray(x))
+            batch, channels, *size = x.shape
+            given = x if hint is None else join(x, hint, out=np.empty((batch, 2 * channels, *size), x.dtype))
+            return self._network(np.ascontiguousarray(given))
         m, overlap = self.multiple_px, self.overlap_px
         core = best_core(x.shape[2:], tile_px=self.tile_px, overlap=overlap, multiple=m)
-        fits = out is not None and out.shape == x.shape
-        return run_tiled(self._network, x, core=core, overlap=overlap, multiple=m, out=out if fits else None)
+        fits = out if out is not None and out.shape == x.shape else None
+        return run_tiled(self._network, x, core=core, overlap=overlap, multiple=m, hint=hint, out=fits)

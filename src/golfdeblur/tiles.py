@@ -73,26 +73,51 @@ def run_tiled(
     core: tuple[int, int],
     overlap: int,
     multiple: int,
+    hint: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Apply `network` to `x`, (B, C, H, W), tile by tile; `core` is their height and width without overlap.
 
-    The result is written to `out`, of the shape of `x`, if that is given.
+    With a `hint` (`join`) it gets 2 C channels. The result is written to `out`, of the shape of `x`, if that is given.
     """
     if out is None:
         out = np.empty_like(x)
     height, width = (min(n, c + 2 * overlap) for n, c in zip(x.shape[2:], core, strict=True))
     # One buffer for all tiles: a new one each time would be fetched from the system page by page.
-    buffer = np.empty(x.shape[0] * x.shape[1] * height * width, x.dtype)
+    batch, channels = x.shape[:2]
+    channels *= 1 if hint is None else 2
+    buffer = np.empty(batch * channels * height * width, x.dtype)
     for rows in spans(x.shape[2], core[0], overlap=overlap, multiple=multiple):
         for columns in spans(x.shape[3], core[1], overlap=overlap, multiple=multiple):
             (top, bottom), (left, right) = rows.read, columns.read
+            shape = (batch, channels, bottom - top, right - left)
+            given = buffer[: batch * channels * shape[2] * shape[3]].reshape(shape)
             part = x[:, :, top:bottom, left:right]
-            given = buffer[: part.size].reshape(part.shape)
-            np.copyto(given, part)
+            if hint is None:
+                np.copyto(given, part)
+            else:
+                join(part, hint[:, :, top // 2 : bottom // 2, left // 2 : right // 2], out=given)
             made = network(given)
             (y0, y1), (x0, x1) = rows.keep, columns.keep
             out[:, :, y0:y1, x0:x1] = made[:, :, y0 - top : y1 - top, x0 - left : x1 - left]
+    return out
+
+
+def join(x: np.ndarray, hint: np.ndarray, *, out: np.ndarray) -> np.ndarray:
+    """Write `x`, (B, C, H, W), and `hint`, (B, C, H/2, W/2), enlarged pixel by pixel, into `out`, (B, 2 C, H, W)."""
+    channels = x.shape[1]
+    out[:, :channels] = x
+    for row in (0, 1):
+        for column in (0, 1):
+            out[:, channels:, row::2, column::2] = hint
+    return out
+
+
+def halved(x: np.ndarray) -> np.ndarray:
+    """Return `x`, (B, C, H, W) with H and W even, at half the size: the mean of every four pixels."""
+    rows = x[:, :, 0::2] + x[:, :, 1::2]
+    out = rows[..., 0::2] + rows[..., 1::2]
+    out *= 0.25
     return out
 
 

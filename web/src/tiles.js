@@ -1,5 +1,5 @@
 // An image of any size through a network with a finite receptive field, in tiles that equal the full frame exactly
-// (the same arithmetic as golfdeblur.tiles in Python).
+// (the same arithmetic as golfdeblur.tiles and golfdeblur.runtime in Python).
 
 // The stretches that cover `length` pixels: what to read, and what of the result to keep.
 export function spans(length, core, overlap) {
@@ -18,8 +18,40 @@ const mirrored = (index, length) => {
 };
 
 // Applies `network`, from (1, 3, h, w) to the same, to planes of 3 * height * width floats. `tilePx` bounds a tile's
-// pixels; `step` is told of every tile done and may throw to stop.
-export async function runTiled(network, planes, width, height, { multiple, overlap, tilePx, step }) {
+// pixels; `step` is told of every tile done and may throw to stop. A network of several `scales` takes (1, 6, h, w):
+// after the image what the network itself adds to it at half the size, enlarged.
+export async function runTiled(network, planes, width, height, { multiple, overlap, tilePx, step, scales = 1 }) {
+  if (scales === 1) return runScale(network, planes, width, height, { multiple, overlap, tilePx, step });
+  const part = (low, high) => (share) => step(low + share * (high - low));
+  const hint = await residual(network, halved(planes, width, height, multiple), scales - 1, { overlap, tilePx, step: part(0, 0.2) });
+  return runScale(network, planes, width, height, { multiple, overlap, tilePx, step: part(0.2, 1), hint });
+}
+
+// What `network` adds to an image of whole cells, with what it adds at half the size as a hint.
+async function residual(network, { planes, width, height, multiple }, scales, options) {
+  const hint = scales > 1
+    ? await residual(network, halved(planes, width, height, multiple), scales - 1, options)
+    : new Float32Array(planes.length / 4);
+  const made = await runScale(network, planes, width, height, { ...options, multiple, hint });
+  for (let i = 0; i < made.length; i++) made[i] -= planes[i];
+  return made;
+}
+
+// The image, continued to cells of `multiple` pixels, at half the size: the mean of every four pixels.
+export function halved(planes, width, height, multiple) {
+  const half = (length) => Math.ceil(length / multiple) * multiple / 2;
+  const w = half(width), h = half(height), out = new Float32Array(3 * w * h);
+  for (let c = 0, at = 0; c < 3; c++) for (let y = 0; y < h; y++) {
+    const rows = [2 * y, 2 * y + 1].map((row) => (c * height + mirrored(row, height)) * width);
+    for (let x = 0; x < w; x++) {
+      const a = mirrored(2 * x, width), b = mirrored(2 * x + 1, width);
+      out[at++] = (planes[rows[0] + a] + planes[rows[0] + b] + planes[rows[1] + a] + planes[rows[1] + b]) / 4;
+    }
+  }
+  return { planes: out, width: w, height: h, multiple: multiple / 2 };
+}
+
+async function runScale(network, planes, width, height, { multiple, overlap, tilePx, step, hint }) {
   const up = (n) => Math.ceil(n / multiple) * multiple;
   const fullWidth = up(width), fullHeight = up(height), reach = up(overlap);
   const side = Math.max(multiple, Math.floor((Math.sqrt(tilePx) - 2 * reach) / multiple) * multiple);
@@ -30,10 +62,15 @@ export async function runTiled(network, planes, width, height, { multiple, overl
   let done = 0;
   for (const row of rows) for (const column of columns) {
     const h = row.high - row.low, w = column.high - column.low;
-    const tile = new Float32Array(3 * h * w);
-    for (let c = 0, at = 0; c < 3; c++) for (let y = row.low; y < row.high; y++) {
+    const tile = new Float32Array((hint ? 6 : 3) * h * w);
+    let at = 0;
+    for (let c = 0; c < 3; c++) for (let y = row.low; y < row.high; y++) {
       const from = (c * height + mirrored(y, height)) * width;
       for (let x = column.low; x < column.high; x++) tile[at++] = planes[from + (x < width ? x : mirrored(x, width))];
+    }
+    for (let c = 0; hint && c < 3; c++) for (let y = row.low; y < row.high; y++) {
+      const from = (c * fullHeight / 2 + (y >> 1)) * fullWidth / 2;
+      for (let x = column.low; x < column.high; x++) tile[at++] = hint[from + (x >> 1)];
     }
     const made = await network(tile, h, w);
     for (let c = 0; c < 3; c++) for (let y = row.start; y < Math.min(row.stop, height); y++) {

@@ -15,13 +15,13 @@ async function load() {
   const open = async (providers) => Object.fromEntries(await Promise.all(Object.entries(entries).map(async ([letter, entry]) => {
     const content = new Uint8Array(await (await fetch(`./model/${entry.file}`)).arrayBuffer());
     const session = await ort.InferenceSession.create(content, { executionProviders: providers });
-    return [letter, async (tile, h, w) => (await session.run({ x: new ort.Tensor("float32", tile, [1, 3, h, w]) })).out.data];
+    return [letter, async (tile, h, w) => (await session.run({ x: new ort.Tensor("float32", tile, [1, tile.length / (h * w), h, w]) })).out.data];
   })));
   engine = "WASM";
   if (gpu) {
     try {
       networks = await open(["webgpu"]);
-      await networks.F(new Float32Array(3 * 64 * 64), 64, 64); // some drivers fail only when they compute
+      await networks.F(new Float32Array((entries.F.scales > 1 ? 6 : 3) * 64 * 64), 64, 64); // some drivers fail only when they compute
       engine = "WebGPU";
     } catch { networks = undefined; }
   }
@@ -42,6 +42,7 @@ async function run({ id, pixels, width, height }) {
     const next = await runTiled(networks[letter], x, width, height, {
       multiple: entry.multiple_px,
       overlap: entry.receptive_field_px,
+      scales: entry.scales,
       tilePx: (navigator.deviceMemory ?? 8) <= 4 ? 700 * 700 : 1200 * 1200,
       step: async (share) => {
         self.postMessage({ kind: "progress", id, share: (index + share) / letters.length });

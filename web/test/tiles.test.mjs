@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { runTiled, spans } from "../src/tiles.js";
+import { halved, runTiled, spans } from "../src/tiles.js";
 
 // Sees 8 px in each direction, works on cells of 4 px, and takes zeros outside.
 async function neighbours(x, h, w) {
@@ -24,6 +24,46 @@ for (const [width, height] of [[64, 48], [101, 77], [1, 1], [3, 200]]) {
     const whole = await run(1e9);
     assert.equal(whole.length, planes.length);
     for (const tilePx of [32 * 32, 40 * 40]) assert.deepEqual(await run(tilePx), whole);
+  });
+}
+
+// The same with a hint: adds it to the image, and to what it sees of its neighbours.
+async function hinted(x, h, w) {
+  assert.equal(x.length, 6 * h * w);
+  const [seen, hint] = await Promise.all([neighbours(x.subarray(0, 3 * h * w), h, w), neighbours(x.subarray(3 * h * w), h, w)]);
+  return seen.map((value, i) => value / 8 - hint[i] / 16);
+}
+
+for (const scales of [2, 3]) {
+  test(`${scales} scales in tiles equal the full frame`, async () => {
+    const [width, height] = [101, 77];
+    const planes = Float32Array.from({ length: 3 * width * height }, (_, i) => Math.sin(i * 12.9898) * 43758.5453 % 1);
+    const multiple = 4 * 2 ** (scales - 1);
+    const shares = [];
+    const run = (tilePx) => runTiled(hinted, planes, width, height, { multiple, overlap: 8, tilePx, scales, step: (s) => { shares.push(s); } });
+    const whole = await run(1e9);
+    for (const tilePx of [48 * 48, 64 * 64]) {
+      shares.length = 0;
+      assert.deepEqual(await run(tilePx), whole);
+      assert.equal(shares.at(-1), 1);
+    }
+    // By hand, for two scales: the padded image, its half, and what the network adds to that.
+    if (scales > 2) return;
+    const half = halved(planes, width, height, multiple);
+    const zeros = new Float32Array(6 * half.width * half.height);
+    zeros.set(half.planes);
+    const added = (await hinted(zeros, half.height, half.width)).map((value, i) => value - half.planes[i]);
+    const at = (c, y, x) => (c * height + y) * width + x;
+    const full = [2 * half.width, 2 * half.height];
+    const given = new Float32Array(6 * full[0] * full[1]);
+    for (let c = 0, i = 0; c < 6; c++) for (let y = 0; y < full[1]; y++) for (let x = 0; x < full[0]; x++, i++) {
+      const [my, mx] = [y < height ? y : 2 * height - 1 - y, x < width ? x : 2 * width - 1 - x];
+      given[i] = c < 3 ? planes[at(c, my, mx)] : added[((c - 3) * half.height + (y >> 1)) * half.width + (x >> 1)];
+    }
+    const made = await hinted(given, full[1], full[0]);
+    for (const [c, y, x] of [[0, 0, 0], [1, 40, 50], [2, 76, 100]]) {
+      assert.equal(whole[at(c, y, x)], made[(c * full[1] + y) * full[0] + x]);
+    }
   });
 }
 

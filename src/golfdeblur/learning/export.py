@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from golfdeblur import backends, runtime
 from golfdeblur.errors import WeightsError
@@ -46,10 +45,11 @@ def export(f_path: Path, g_path: Path | None, folder: Path, *, name: str, notes:
             "parameters": networks.count_parameters(network),
             "multiple_px": network.multiple_px,
             "receptive_field_px": network.receptive_field_px,
+            "scales": network.scales,
             "bytes_per_px": network.bytes_per_px,
             "macs_per_px": networks.macs_per_px(network),
             "spec": network.spec,
-            "parity_db": check_parity(module, content, multiple_px=network.multiple_px),
+            "parity_db": check_parity(module, content),
             "training": history,
         }
         checkpoint.save_network(folder / f"{letter}.safetensors", network, history)
@@ -64,13 +64,17 @@ def export(f_path: Path, g_path: Path | None, folder: Path, *, name: str, notes:
     return config
 
 
-def to_onnx(module: nn.Module, path: Path) -> bytes:
-    """Write `module`, (B, 3, H, W) to the same with B, H, W free, as an ONNX file with its weights inside."""
+def to_onnx(module: golf.Propagator | golf.Corrector, path: Path) -> bytes:
+    """Write `module`, (B, C, H, W) to (B, 3, H, W) with B, H, W free, as an ONNX file with its weights inside.
+
+    C is the `channels` of its network. Of several scales it is one: who runs the file makes the others, as
+    `runtime.Runner` does.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
-            (torch.rand(1, 3, 64, 64),),
+            (torch.rand(1, module.residual.channels, 64, 64),),
             str(path),
             input_names=["x"],
             output_names=["out"],
@@ -81,13 +85,14 @@ def to_onnx(module: nn.Module, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def check_parity(module: nn.Module, content: bytes, *, multiple_px: int) -> float:
+def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> float:
     """Return the least PSNR in dB of onnxruntime against torch over all sizes.
 
     Raises WeightsError under 90 dB or beyond 1/255.
     """
     network = backends.open_network("onnxruntime", content, Path())
-    session = runtime.Runner(network, multiple_px=multiple_px, receptive_field_px=None)
+    multiple_px, scales = module.residual.multiple_px, module.residual.scales
+    session = runtime.Runner(network, multiple_px=multiple_px, receptive_field_px=None, scales=scales)
     generator = torch.Generator().manual_seed(0)
     worst = float("inf")
     for height, width in PARITY_SIZES:

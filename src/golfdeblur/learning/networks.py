@@ -61,6 +61,9 @@ class ResidualCNN(nn.Module):
     receptive_field_px: int | None = None
     """Instance norm takes its statistics from the whole image: every pixel depends on every other."""
 
+    channels = 3
+    scales = 1
+
     def __init__(self, filters: int) -> None:
         super().__init__()
         self.spec: dict[str, Any] = {"network": "residual-cnn", "filters": filters}
@@ -189,7 +192,7 @@ class ResidualUNet(nn.Module):
     @property
     def bytes_per_px(self) -> int:
         """Memory that a runtime takes for each pixel: six feature maps of float32 at most, and the images."""
-        return 6 * 4 * self.spec["widths"][0] // self.unshuffle**2 + 36
+        return 6 * 4 * self.spec["widths"][0] // self.unshuffle**2 + 24 + 4 * self.channels
 
     @property
     def receptive_field_px(self) -> int:
