@@ -47,7 +47,8 @@ def _print_model(weights: runtime.Weights) -> None:
     for letter, entry in entries.items():
         role = "propagator" if letter == "F" else "corrector"
         reach = "the whole image" if (px := entry["receptive_field_px"]) is None else f"{px} px around a pixel"
-        print(f"  {letter} ({role}): {entry['parameters']:,} parameters, sees {reach}")
+        scales = f" at {n} scales" if (n := entry.get("scales", 1)) > 1 else ""
+        print(f"  {letter} ({role}): {entry['parameters']:,} parameters, sees {reach}{scales}")
         print(f"    sha256 {entry['sha256']}")
     if data := config.get("data"):
         print(f"  Trained on: {data}")

@@ -155,9 +155,15 @@ class ResidualUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the residual of `x`, (B, 3, H, W) in [0, 1], H and W multiples of `multiple_px`.
 
-        Where there are several scales, (B, 6, H, W) brings the enlarged residual of half the size along.
+        Where there are several scales, any H and W will do, and (B, 6, H, W), multiples of one scale's cell, brings the
+        enlarged residual of half the size along.
         """
-        return self._one_scale(self._with_hint(x, self.scales) if x.shape[1] < self.channels else x)
+        if x.shape[1] == self.channels:
+            return self._one_scale(x)
+        height, width = x.shape[-2:]
+        border = (0, -width % self.multiple_px, 0, -height % self.multiple_px)
+        padded = nn.functional.pad(x, border, mode="replicate")
+        return self._one_scale(self._with_hint(padded, self.scales))[..., :height, :width]
 
     @property
     def channels(self) -> int:
@@ -245,7 +251,7 @@ PRESETS = {
         g={"network": "residual-cnn", "filters": 16},
     ),
     "fast": Preset(
-        f={"network": "residual-unet", "widths": [32, 48, 80], "blocks": [2, 2, 2], "unshuffle": 2, "scales": 2},
+        f={"network": "residual-unet", "widths": [32, 48, 80], "blocks": [2, 2, 2], "unshuffle": 2, "scales": 3},
         g={"network": "residual-unet", "widths": [16, 16, 32], "blocks": [1, 1, 1], "unshuffle": 2},
     ),
 }
