@@ -10,9 +10,9 @@ import golfdeblur
 ROOT = Path(golfdeblur.__file__).parent
 LAYERS = {
     "errors": 0,
-    "picture": 1, "metrics": 1, "tiles": 1, "memory": 1, "backends": 1,
-    "image16": 2, "runtime": 2,
-    "image": 3, "strokes": 3,
+    "picture": 1, "metrics": 1, "tiles": 1, "backends": 1,
+    "image16": 2, "memory": 2,
+    "image": 3, "strokes": 3, "runtime": 3,
     "deblur": 4, "evaluate": 4, "learning": 4,
     "bench": 5, "folder": 5, "video": 5, "page": 5,
     "experiments": 6,

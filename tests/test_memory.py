@@ -15,11 +15,21 @@ def test_plenty_of_memory_means_whole_frames_in_large_tiles() -> None:
     assert memory.plan(small, GIB).strip_rows is None
 
 
-def test_less_memory_means_smaller_strips() -> None:
-    rows = [memory.plan(PHOTO, int(budget * GIB)).strip_rows for budget in (2.0, 1.4, 1.0, 0.8)]
-    assert None not in rows
-    assert rows == sorted(rows, reverse=True)
-    assert rows[0] > rows[-1]
+def test_less_memory_means_strips_that_fit_and_read_little() -> None:
+    plans = [memory.plan(PHOTO, int(budget * GIB)) for budget in (2.0, 1.4, 1.0, 0.8)]
+    tiles = [plan.tile_px for plan in plans]
+    assert tiles == sorted(tiles, reverse=True)
+    for plan, budget in zip(plans, (2.0, 1.4, 1.0, 0.8), strict=True):
+        assert plan.strip_rows is not None
+        held = PHOTO.stages * (5 * plan.strip_rows + 4 * PHOTO.overlap_px) * PHOTO.width * 12
+        assert held + plan.tile_px * PHOTO.bytes_per_px + PHOTO.stored_bytes < budget * GIB
+        for rows in memory.STRIP_ROWS:  # no other number of rows, with the tile that is left to it, reads less
+            tile = plan.tile_px + 5 * PHOTO.stages * PHOTO.width * 12 * (plan.strip_rows - rows) // PHOTO.bytes_per_px
+            if tile >= (64 + 2 * PHOTO.overlap_px) ** 2:
+                tile = min(tile - 1, memory.LARGEST_TILE_PX)
+                assert memory._pixels_read(PHOTO, rows, tile) >= memory._pixels_read(
+                    PHOTO, plan.strip_rows, plan.tile_px
+                )
 
 
 def test_too_little_names_what_is_enough() -> None:

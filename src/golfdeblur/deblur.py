@@ -213,13 +213,13 @@ def _halved(picture: Picture, multiple: int) -> np.ndarray:
     width, height = picture.size
     rows = np.pad(np.arange(height), (0, -height % multiple), mode="symmetric")
     columns = np.pad(np.arange(width), (0, -width % multiple), mode="symmetric")
-    parts = []
-    for top in range(0, len(rows), GRADIENT_ROWS):
-        wanted = rows[top : top + GRADIENT_ROWS]
+    out = np.empty((1, 3, len(rows) // 2, len(columns) // 2), np.float32)
+    for top in range(0, len(rows), PAINTED_ROWS):
+        wanted = rows[top : top + PAINTED_ROWS]
         low = int(wanted.min())
         planes = picture.rows(low, int(wanted.max()) + 1)
-        parts.append(halved(planes[:, :, wanted - low][:, :, :, columns]))
-    return np.concatenate(parts, axis=2)
+        out[:, :, top // 2 : (top + PAINTED_ROWS) // 2] = halved(planes[:, :, wanted - low][:, :, :, columns])
+    return out
 
 
 def _run_in_faded_tiles(picture: Picture, stages: list[Runner], side: int) -> Restored:

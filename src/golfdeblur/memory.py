@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golfdeblur.errors import ConfigError
+from golfdeblur.tiles import best_core
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -18,6 +19,9 @@ LARGEST_TILE_PX = 5_000_000
 """Larger tiles save little overlap and take more memory (docs/performance.md)."""
 
 STRIP_ROWS = (1024, 768, 512, 384, 256, 128, 64)
+CELL_PX = 32
+"""Tiles are whole cells of the largest networks."""
+
 FADED_SIDES = (1024, 768, 512, 384, 256)
 """Sides of tiles with statistics of their own; the last is what the networks were made for."""
 
@@ -27,8 +31,8 @@ WHOLE_BYTES_PER_PX = 60
 """Full frames of float32 that a stroke holds at once: five."""
 
 
-HINT_BYTES_PER_PX = 8
-"""The picture at half the size and what F adds to it, float32, for an F of several scales."""
+HINT_BYTES_PER_PX = 4
+"""What an F of several scales adds to the picture at half the size, float32, and a little more while it is made."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Plan:
 
 
 def plan(need: Need, budget: int) -> Plan:
-    """Choose whole frames if they fit into `budget` bytes, else the largest strips that do.
+    """Choose whole frames if they fit into `budget` bytes, else those strips whose overlaps cost least.
 
     Networks that see the whole picture get it whole, or tiles that fade into each other. Raises ConfigError where
     nothing fits, and says what would.
@@ -73,13 +77,24 @@ def plan(need: Need, budget: int) -> Plan:
     tile = min((left - pixels * WHOLE_BYTES_PER_PX) // need.bytes_per_px, LARGEST_TILE_PX)
     if tile >= min(pixels, LARGEST_TILE_PX // 2):
         return Plan(tile, None)
+    fitting = []
     for rows in STRIP_ROWS:
         # What a stage holds, what arrives, both joined, a copy for the network, and the result (measured at 24 MP).
         held = need.stages * (5 * rows + 4 * need.overlap_px) * need.width * 12
         tile = min((left - held) // need.bytes_per_px, LARGEST_TILE_PX)
-        if tile >= min((rows + 2 * need.overlap_px) ** 2, (rows + 2 * need.overlap_px) * need.width):
-            return Plan(tile, rows)
-    raise _too_small(budget, budget - left + held + smallest * need.bytes_per_px)
+        if tile >= smallest:
+            fitting.append((_pixels_read(need, rows, tile), Plan(tile, rows)))
+    if not fitting:
+        raise _too_small(budget, budget - left + held + smallest * need.bytes_per_px)
+    return min(fitting, key=lambda choice: choice[0])[1]
+
+
+def _pixels_read(need: Need, rows: int, tile_px: int) -> int:
+    """Return how many pixels a stage reads in all strips of `rows` rows, with the overlaps of strips and tiles."""
+    height, o = min(need.height, rows + 2 * need.overlap_px), need.overlap_px
+    core = best_core((height, need.width), tile_px=tile_px, overlap=o, multiple=CELL_PX)
+    down, across = (-(-length // part) - 1 for length, part in zip((height, need.width), core, strict=True))
+    return -(-need.height // rows) * (height + 2 * o * down) * (need.width + 2 * o * across)
 
 
 def _plan_faded(need: Need, budget: int, left: int) -> Plan:
