@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.tiles import best_core
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -91,6 +90,8 @@ def plan(need: Need, budget: int) -> Plan:
 
 def _pixels_read(need: Need, rows: int, tile_px: int) -> int:
     """Return how many pixels a stage reads in all strips of `rows` rows, with the overlaps of strips and tiles."""
+    from golfdeblur.tiles import best_core  # imports numpy, which `golf --help` can do without
+
     height, o = min(need.height, rows + 2 * need.overlap_px), need.overlap_px
     core = best_core((height, need.width), tile_px=tile_px, overlap=o, multiple=CELL_PX)
     down, across = (-(-length // part) - 1 for length, part in zip((height, need.width), core, strict=True))
