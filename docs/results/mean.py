@@ -1,0 +1,24 @@
+"""Average two F weight by weight: the ends of a run and of the run that went on from it.
+
+    python docs/results/mean.py F.safetensors CONTINUED.safetensors SHARE OUT.safetensors
+
+SHARE, in [0, 1], is that of the second (docs/log.md, 2026-11-25, evening).
+"""
+
+import sys
+from pathlib import Path
+
+from golfdeblur.learning import checkpoint
+
+
+def main(first: Path, second: Path, share: float, out: Path) -> None:
+    """Write the mean with the history of the second, which names the first as its `initial`."""
+    start, _ = checkpoint.load_network(first)
+    network, history = checkpoint.load_network(second)
+    weights = start.state_dict()
+    network.load_state_dict({k: (1 - share) * weights[k] + share * v for k, v in network.state_dict().items()})
+    checkpoint.save_network(out, network, history | {"averaged": {"with": "initial", "share": share}})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
