@@ -63,15 +63,21 @@ class BlurConfig:
     jpeg: float = 0.1
     """Share of batches whose blurry images are JPEG compressed."""
     jpeg_quality: tuple[float, float] = (70.0, 97.0)
+    reduction: float = 1.0
+    """Half of the sharp crops are first made up to this many times smaller, so that few photographs show more."""
+    toned: float = 0.0
+    """Share of the sharp crops whose contrast, brightness and colours are first changed."""
 
     def __post_init__(self) -> None:
         if not self.frames or any(n < 1 or n % 2 == 0 for n in self.frames):
             raise ConfigError(f"frames {self.frames} must be odd counts, so that the target is the exact middle.")
-        for name in ("layers", "linear_light", "saturated", "noisy", "jpeg"):
+        for name in ("layers", "linear_light", "saturated", "noisy", "jpeg", "toned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share and must lie in [0, 1].")
         if not 0 <= self.length_px[0] <= self.length_px[1]:
             raise ConfigError(f"length_px {self.length_px} must be (low, high) with 0 <= low <= high.")
+        if self.reduction < 1:
+            raise ConfigError(f"reduction is {self.reduction}; a photograph can only be made smaller, so at least 1.")
         if not 1 <= self.highlight_gain[0] <= self.highlight_gain[1]:
             raise ConfigError(f"highlight_gain {self.highlight_gain} must be (low, high) with 1 <= low <= high.")
         if not 0 <= self.bend_px[0] <= self.bend_px[1]:

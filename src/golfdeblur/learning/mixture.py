@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as nf
 from torch import Tensor
 
 from golfdeblur.errors import ConfigError, DataError
@@ -21,6 +22,13 @@ from golfdeblur.learning.data import Photo
 
 Crop = tuple[Tensor, Tensor, str]
 """Blurry and sharp, (3, S, S) uint8 or float, and the name of the file they come from."""
+
+
+TONE_GAMMA = 0.35
+"""Largest |logarithm| of the gamma that changes a crop's contrast."""
+
+TONE_LOSS = 0.3
+"""Most that a change of tone takes from a crop's brightness; gains stay below 1, so that nothing is clipped."""
 
 
 class PhotoSource:
@@ -36,19 +44,42 @@ class PhotoSource:
             return []
         side = size_px + 2 * self.config.margin_px
         chosen = [self._cut(generator, side) for _ in range(count)]
-        source = torch.stack([pixels for pixels, _ in chosen]).to(device).float() / 255
+        source = torch.stack([_toned(pixels, generator, self.config.toned) for pixels, _ in chosen]).to(device)
         blurry, sharp = blur.random_pairs(source, generator, self.config, size_px=size_px)
         return [(b, s, name) for b, s, (_, name) in zip(blurry, sharp, chosen, strict=True)]
 
     def _cut(self, generator: torch.Generator, side: int) -> tuple[Tensor, str]:
-        """Cut a crop, most often one with texture that is in focus: a soft target teaches not to sharpen."""
+        """Cut a crop in [0, 1], most often one with texture that is in focus: a soft target teaches not to sharpen."""
         any_will_do = torch.rand((), generator=generator) < 0.08
+        wished = round(side * _reduction(generator, self.config.reduction))
         for attempt in range(8):
             photo = self.photos[int(torch.randint(len(self.photos), (), generator=generator))]
-            top, left = _random_corner(generator, photo.pixels.shape[-2:], side)
-            if any_will_do or attempt == 7 or _in_focus(photo, top, left, side):
+            taken = min(wished, *photo.pixels.shape[-2:])
+            top, left = _random_corner(generator, photo.pixels.shape[-2:], taken)
+            if any_will_do or attempt == 7 or _in_focus(photo, top, left, taken):
                 break
-        return photo.pixels[:, top : top + side, left : left + side], photo.name
+        crop = photo.pixels[:, top : top + taken, left : left + taken].float() / 255
+        if taken > side:
+            crop = nf.interpolate(crop[None], (side, side), mode="bicubic", antialias=True)[0].clamp(0, 1)
+        return crop, photo.name
+
+
+def _reduction(generator: torch.Generator, most: float) -> float:
+    """Draw how many times smaller a crop is made: 1 for half of them, the others log-uniformly up to `most`."""
+    if most == 1:
+        return 1.0
+    draw, half = torch.rand(2, generator=generator).tolist()
+    return most**draw if half < 0.5 else 1.0
+
+
+def _toned(crop: Tensor, generator: torch.Generator, share: float) -> Tensor:
+    """Change the tone of a share of the crops, (3, S, S) in [0, 1]: a gamma and, for each colour, a gain up to 1."""
+    if share == 0 or float(torch.rand((), generator=generator)) >= share:
+        return crop
+    exponent = torch.exp(TONE_GAMMA * (2 * torch.rand((), generator=generator) - 1))
+    light = 1 - TONE_LOSS * torch.rand((), generator=generator)
+    colour = 1 - TONE_LOSS / 2 * torch.rand(3, generator=generator)
+    return crop**exponent * (light * colour)[:, None, None]
 
 
 def _in_focus(photo: Photo, top: int, left: int, side: int) -> bool:
@@ -252,7 +283,7 @@ def validation_pairs(
     photos: list[Photo], config: blur.BlurConfig, *, size_px: int = 256
 ) -> list[tuple[Tensor, Tensor, str]]:
     """Blur one crop of each held-out photo, always in the same way (seed 0), without JPEG or extra noise."""
-    config = dataclasses.replace(config, jpeg=0.0, noisy=0.0, linear_light=0.0)
+    config = dataclasses.replace(config, jpeg=0.0, noisy=0.0, linear_light=0.0, reduction=1.0, toned=0.0)
     generator = seeded_generator(0, 2, 0)
     crops = PhotoSource(photos, config).crops(generator, 2 * len(photos), size_px=size_px, device=torch.device("cpu"))
     return [((255 * b).round().byte(), (255 * s).round().byte(), name) for b, s, name in crops]
