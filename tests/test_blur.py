@@ -158,6 +158,8 @@ def test_a_saturated_light_leaves_a_white_streak() -> None:
     assert float(bright.min()) > 0.08  # no dark rim beside the light
     with pytest.raises(ConfigError, match="highlight_gain"):
         BlurConfig(highlight_gain=(0.5, 2))
+    with pytest.raises(ConfigError, match="reduction"):
+        BlurConfig(reduction=0.5)
 
 
 def test_masks_are_hard() -> None:

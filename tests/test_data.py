@@ -149,3 +149,30 @@ def test_crops_prefer_texture_in_focus() -> None:
     generator = torch.Generator().manual_seed(0)
     names = [name for _, _, name in source.crops(generator, 60, size_px=48, device=CPU)]
     assert names.count("crisp") > 50
+
+
+def test_half_of_the_crops_are_made_smaller() -> None:
+    ramp = Photo.of("ramp", torch.linspace(0, 255, 240).round().byte().expand(3, 240, 240))
+    still = blur.BlurConfig(length_px=(0, 0), spin_degrees=0, zoom=0, layers=0, noise_sigma=(0, 0), jpeg=0, reduction=1.8)
+    crops = PhotoSource([ramp], still).crops(torch.Generator().manual_seed(0), 60, size_px=48, device=CPU)
+    slopes = torch.tensor([float((s[..., 40] - s[..., 8]).mean()) / 32 * 239 for _, s, _ in crops])
+    assert 20 <= int((slopes < 1.02).sum()) <= 40
+    assert 1.6 < float(slopes.max()) < 1.9
+    # A photo too small for the reduction is made smaller by as much as it allows.
+    side = 48 + 2 * still.margin_px
+    small = Photo.of("small", ramp.pixels[:, : side + 4, : side + 4])
+    (_, sharp, _), *_ = PhotoSource([small], still).crops(torch.Generator().manual_seed(0), 9, size_px=48, device=CPU)
+    assert sharp.shape == (3, 48, 48)
+
+
+def test_toned_crops_keep_the_order_of_their_pixels_and_clip_nothing() -> None:
+    still = blur.BlurConfig(length_px=(0, 0), spin_degrees=0, zoom=0, layers=0, soften_sigma_px=(0, 0), toned=1)
+    side = 120 + 2 * still.margin_px
+    ramp = Photo.of("ramp", torch.linspace(40, 255, side).round().byte().expand(3, side, side))
+    crops = PhotoSource([ramp], still).crops(torch.Generator().manual_seed(0), 30, size_px=120, device=CPU)
+    for _, sharp, _ in crops:
+        assert bool((sharp.diff(dim=-1) > 0).all())
+    brightness = torch.tensor([float(s.mean()) for _, s, _ in crops])
+    assert float(brightness.std()) > 0.05
+    colours = torch.stack([s.mean((1, 2)) for _, s, _ in crops])
+    assert float((colours.amax(1) - colours.amin(1)).mean()) > 0.02

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -78,14 +79,27 @@ def test_several_scales_are_the_same_weights_again_and_again() -> None:
     network = ResidualUNet((4, 8), (1, 1), scales=3)
     torch.nn.init.normal_(network.tail[0].weight, std=0.1)
     assert count_parameters(network) == count_parameters(ResidualUNet((4, 8), (1, 1))) + 3 * 4 * 36
-    assert network.multiple_px == 4 * ResidualUNet((4, 8), (1, 1)).multiple_px
-    x = torch.rand(2, 3, 32, 48)
-    hint = torch.zeros(2, 3, 8, 12)
+    assert network.multiple_px == 2 * ResidualUNet((4, 8), (1, 1)).multiple_px
+    x = torch.rand(2, 3, 32, 64)
+    hint = torch.zeros(2, 3, 8, 16)
     for size in (8, 4, 2):  # a quarter, a half, all of it
         seen = torch.nn.functional.avg_pool2d(x, size // 2) if size > 2 else x
         hint = torch.nn.functional.interpolate(hint, size=seen.shape[-2:]) if size < 8 else torch.zeros_like(seen)
         hint = network(torch.cat([seen, hint], 1))
     assert torch.allclose(network(x), hint, atol=1e-6)
+
+    def many_scales(x: torch.Tensor, scales: int) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        x = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (0, -height % 8), (0, -width % 8)), mode="symmetric"))
+        hint = torch.zeros_like(x)
+        if scales > 1:
+            half = many_scales(torch.nn.functional.avg_pool2d(x, 2), scales - 1)
+            hint = torch.nn.functional.interpolate(half, scale_factor=2.0)
+        return network(torch.cat([x, hint], 1))[..., :height, :width]
+
+    with torch.no_grad():
+        x = x[..., :23, :41]  # whole cells at no scale
+        assert torch.allclose(network(x), many_scales(x, 3), atol=1e-6)
     assert ResidualUNet((4, 8), (1, 1), scales=2).receptive_field_px == network.receptive_field_px
 
 

@@ -18,7 +18,7 @@ LARGEST_TILE_PX = 5_000_000
 """Larger tiles save little overlap and take more memory (docs/performance.md)."""
 
 STRIP_ROWS = (1024, 768, 512, 384, 256, 128, 64)
-CELL_PX = 32
+CELL_PX = 16
 """Tiles are whole cells of the largest networks."""
 
 FADED_SIDES = (1024, 768, 512, 384, 256)

@@ -167,14 +167,15 @@ class Runner:
     def hint(self, half: np.ndarray, *, scales: int | None = None) -> np.ndarray:
         """Return what the network adds to `half`, the padded image at half the size, (B, 3, H/2, W/2)."""
         scales = self.scales - 1 if scales is None else scales
-        batch, channels, height, width = half.shape
+        padded = self.padded(half)
+        batch, channels, height, width = padded.shape
         if scales > 1:
-            hint = self.hint(halved(half), scales=scales - 1)
+            hint = self.hint(halved(padded), scales=scales - 1)
         else:
             hint = np.zeros((batch, channels, height // 2, width // 2), half.dtype)
-        made = self._one_scale(half, hint, None)
-        made -= half
-        return made
+        made = self._one_scale(padded, hint, None)
+        made -= padded
+        return made[:, :, : half.shape[2], : half.shape[3]]
 
     def _one_scale(self, x: np.ndarray, hint: np.ndarray | None, out: np.ndarray | None) -> np.ndarray:
         while True:

@@ -23,16 +23,15 @@ const mirrored = (index, length) => {
 export async function runTiled(network, planes, width, height, { multiple, overlap, tilePx, step, scales = 1 }) {
   if (scales === 1) return runScale(network, planes, width, height, { multiple, overlap, tilePx, step });
   const part = (low, high) => (share) => step(low + share * (high - low));
-  const hint = await residual(network, halved(planes, width, height, multiple), scales - 1, { overlap, tilePx, step: part(0, 0.2) });
+  const hint = await residual(network, halved(planes, width, height, multiple), scales - 1, { multiple, overlap, tilePx, step: part(0, 0.2) });
   return runScale(network, planes, width, height, { multiple, overlap, tilePx, step: part(0.2, 1), hint });
 }
 
-// What `network` adds to an image of whole cells, with what it adds at half the size as a hint.
-async function residual(network, { planes, width, height, multiple }, scales, options) {
-  const hint = scales > 1
-    ? await residual(network, halved(planes, width, height, multiple), scales - 1, options)
-    : new Float32Array(planes.length / 4);
-  const made = await runScale(network, planes, width, height, { ...options, multiple, hint });
+// What `network` adds to an image, with what it adds at half the size as a hint.
+async function residual(network, { planes, width, height }, scales, options) {
+  const half = halved(planes, width, height, options.multiple);
+  const hint = scales > 1 ? await residual(network, half, scales - 1, options) : new Float32Array(half.planes.length);
+  const made = await runScale(network, planes, width, height, { ...options, hint });
   for (let i = 0; i < made.length; i++) made[i] -= planes[i];
   return made;
 }
@@ -48,7 +47,7 @@ export function halved(planes, width, height, multiple) {
       out[at++] = (planes[rows[0] + a] + planes[rows[0] + b] + planes[rows[1] + a] + planes[rows[1] + b]) / 4;
     }
   }
-  return { planes: out, width: w, height: h, multiple: multiple / 2 };
+  return { planes: out, width: w, height: h };
 }
 
 async function runScale(network, planes, width, height, { multiple, overlap, tilePx, step, hint }) {

@@ -34,11 +34,11 @@ async function hinted(x, h, w) {
   return seen.map((value, i) => value / 8 - hint[i] / 16);
 }
 
-for (const scales of [2, 3]) {
+for (const scales of [2, 3, 4]) {
   test(`${scales} scales in tiles equal the full frame`, async () => {
     const [width, height] = [101, 77];
     const planes = Float32Array.from({ length: 3 * width * height }, (_, i) => Math.sin(i * 12.9898) * 43758.5453 % 1);
-    const multiple = 4 * 2 ** (scales - 1);
+    const multiple = 8;
     const shares = [];
     const run = (tilePx) => runTiled(hinted, planes, width, height, { multiple, overlap: 8, tilePx, scales, step: (s) => { shares.push(s); } });
     const whole = await run(1e9);
@@ -47,18 +47,23 @@ for (const scales of [2, 3]) {
       assert.deepEqual(await run(tilePx), whole);
       assert.equal(shares.at(-1), 1);
     }
-    // By hand, for two scales: the padded image, its half, and what the network adds to that.
+    // By hand, for two scales: the padded image, its half, continued in turn, and what the network adds to that.
     if (scales > 2) return;
+    const mirror = (at, length) => (at < length ? at : 2 * length - 1 - at);
     const half = halved(planes, width, height, multiple);
-    const zeros = new Float32Array(6 * half.width * half.height);
-    zeros.set(half.planes);
-    const added = (await hinted(zeros, half.height, half.width)).map((value, i) => value - half.planes[i]);
+    const [w, h] = [56, 40];
+    assert.deepEqual([half.width, half.height], [52, 40]);
+    const zeros = new Float32Array(6 * w * h);
+    for (let c = 0, i = 0; c < 3; c++) for (let y = 0; y < h; y++) for (let x = 0; x < w; x++, i++) {
+      zeros[i] = half.planes[(c * half.height + y) * half.width + mirror(x, half.width)];
+    }
+    const added = (await hinted(zeros, h, w)).map((value, i) => value - zeros[i]);
     const at = (c, y, x) => (c * height + y) * width + x;
     const full = [2 * half.width, 2 * half.height];
     const given = new Float32Array(6 * full[0] * full[1]);
     for (let c = 0, i = 0; c < 6; c++) for (let y = 0; y < full[1]; y++) for (let x = 0; x < full[0]; x++, i++) {
-      const [my, mx] = [y < height ? y : 2 * height - 1 - y, x < width ? x : 2 * width - 1 - x];
-      given[i] = c < 3 ? planes[at(c, my, mx)] : added[((c - 3) * half.height + (y >> 1)) * half.width + (x >> 1)];
+      const [my, mx] = [mirror(y, height), mirror(x, width)];
+      given[i] = c < 3 ? planes[at(c, my, mx)] : added[((c - 3) * h + (y >> 1)) * w + (x >> 1)];
     }
     const made = await hinted(given, full[1], full[0]);
     for (const [c, y, x] of [[0, 0, 0], [1, 40, 50], [2, 76, 100]]) {

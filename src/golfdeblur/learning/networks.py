@@ -121,6 +121,7 @@ class ResidualUNet(nn.Module):
 
     With `scales` above 1 the same weights first see the image at half the size, there a quarter if `scales` is 3, and
     so on: their residual, enlarged, is three more channels of the input. A long blur is a short one at half the size.
+    At every scale the image is continued to whole multiples of `multiple_px`, as `runtime.Runner` does it.
     """
 
     def __init__(
@@ -158,23 +159,21 @@ class ResidualUNet(nn.Module):
         Where there are several scales, any H and W will do, and (B, 6, H, W), multiples of one scale's cell, brings the
         enlarged residual of half the size along.
         """
-        if x.shape[1] == self.channels:
-            return self._one_scale(x)
-        height, width = x.shape[-2:]
-        border = (0, -width % self.multiple_px, 0, -height % self.multiple_px)
-        padded = nn.functional.pad(x, border, mode="replicate")
-        return self._one_scale(self._with_hint(padded, self.scales))[..., :height, :width]
+        return self._one_scale(x) if x.shape[1] == self.channels else self._many_scales(x, self.scales)
 
     @property
     def channels(self) -> int:
         """Of what one scale sees: the image, and the residual of half the size if there are several scales."""
         return 3 if self.scales == 1 else 6
 
-    def _with_hint(self, x: Tensor, scales: int) -> Tensor:
-        if scales == 1:
-            return torch.cat([x, torch.zeros_like(x)], 1)
-        coarse = self._one_scale(self._with_hint(nn.functional.avg_pool2d(x, 2), scales - 1))
-        return torch.cat([x, nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest").to(x.dtype)], 1)
+    def _many_scales(self, x: Tensor, scales: int) -> Tensor:
+        height, width = x.shape[-2:]
+        x = _continued(_continued(x, -2, self.multiple_px), -1, self.multiple_px)
+        hint = torch.zeros_like(x)
+        if scales > 1:
+            coarse = self._many_scales(nn.functional.avg_pool2d(x, 2), scales - 1)
+            hint = nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest").to(x.dtype)
+        return self._one_scale(torch.cat([x, hint], 1))[..., :height, :width]
 
     def _one_scale(self, x: Tensor) -> Tensor:
         hidden = self.encoders[0](self.head(x))
@@ -188,8 +187,8 @@ class ResidualUNet(nn.Module):
 
     @property
     def multiple_px(self) -> int:
-        """Height and width must be multiples of this: one cell of the coarsest level at the coarsest scale."""
-        return self._cell_px * 2 ** (self.scales - 1)
+        """Height and width must be multiples of this: one cell of the coarsest level, two where a half is made."""
+        return self._cell_px * min(self.scales, 2)
 
     @property
     def _cell_px(self) -> int:
@@ -224,6 +223,15 @@ class ResidualUNet(nn.Module):
             low, high = min(2 * low, skip_low) - span, max(2 * high + 1, skip_high) + span
         low, high = low - 1, high + 1  # head
         return self.unshuffle * low, self.unshuffle * (high + 1) - 1
+
+
+def _continued(x: Tensor, axis: int, multiple: int) -> Tensor:
+    """Return `x` with one axis continued to a multiple of `multiple`: mirrored, the last pixel twice."""
+    length = x.shape[axis]
+    if length % multiple == 0:
+        return x
+    place = torch.arange(length + -length % multiple, device=x.device) % (2 * length)
+    return x.index_select(axis, torch.minimum(place, 2 * length - 1 - place))
 
 
 def _chain(channels: int, length: int) -> nn.Sequential:
