@@ -153,7 +153,9 @@ def test_crops_prefer_texture_in_focus() -> None:
 
 def test_half_of_the_crops_are_made_smaller() -> None:
     ramp = Photo.of("ramp", torch.linspace(0, 255, 240).round().byte().expand(3, 240, 240))
-    still = blur.BlurConfig(length_px=(0, 0), spin_degrees=0, zoom=0, layers=0, noise_sigma=(0, 0), jpeg=0, reduction=1.8)
+    still = blur.BlurConfig(
+        length_px=(0, 0), spin_degrees=0, zoom=0, layers=0, noise_sigma=(0, 0), jpeg=0, reduction=1.8
+    )
     crops = PhotoSource([ramp], still).crops(torch.Generator().manual_seed(0), 60, size_px=48, device=CPU)
     slopes = torch.tensor([float((s[..., 40] - s[..., 8]).mean()) / 32 * 239 for _, s, _ in crops])
     assert 20 <= int((slopes < 1.02).sum()) <= 40
