@@ -1,9 +1,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import golfdeblur
+from golfdeblur import metrics
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, export, golf, networks
 
@@ -32,6 +36,32 @@ def test_the_runtime_makes_the_scales_that_torch_makes(tmp_path: Path, scales: i
     module.residual._many_scales = lambda x, _: module.residual._one_scale(torch.cat([x, torch.zeros_like(x)], 1))
     with pytest.raises(WeightsError, match="differs from torch"):
         export.check_parity(module, content)
+
+
+def test_networks_of_8_bits_are_close_and_small(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    for letter in ("F", "G"):
+        network = networks.ResidualUNet((8, 16), (1, 1), scales=2 if letter == "F" else 1)
+        torch.nn.init.normal_(network.tail[0].weight, std=0.02)
+        checkpoint.save_network(tmp_path / f"{letter}.safetensors", network, {})
+    (tmp_path / "photos").mkdir()
+    arguments = ["export", tmp_path, "-o", tmp_path / "model", "--calibrate", tmp_path / "photos"]
+    fails(run(*arguments), "no photos")
+    assert not (tmp_path / "model").exists()
+    photo = np.random.default_rng(0).integers(0, 256, (90, 131, 3), np.uint8)  # more than the check will ask for
+    Image.fromarray(photo).save(tmp_path / "photos" / "photo.png")
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    plain, eight = (golfdeblur.load(tmp_path / "model", runtime=r) for r in ("onnxruntime", "onnxruntime-int8"))
+    assert eight.f.scales == 2
+    made, reference = eight.deblur(photo), plain.deblur(photo)
+    assert 45 < metrics.psnr(made, reference) < 70  # close, and not the same file twice
+    entry = plain.weights.network("F")["int8"]
+    assert (tmp_path / "model" / entry["file"]).stat().st_size < (tmp_path / "model" / "F.onnx").stat().st_size
+    (tmp_path / "model" / entry["file"]).write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match=r"F\.int8\.onnx is damaged"):
+        golfdeblur.load(tmp_path / "model", runtime="onnxruntime-int8")
 
 
 def test_a_network_that_differs_is_refused(tmp_path: Path) -> None:

@@ -81,6 +81,19 @@ def test_sharp_photographs_come_back_at_38_db(model: golfdeblur.Model) -> None:
 
 @pytest.mark.slow
 @needs_data
+def test_8_bits_lose_little(model: golfdeblur.Model) -> None:
+    eight = golfdeblur.load(runtime="onnxruntime-int8")
+    means = []
+    for method in (model, eight):
+        rows = list(evaluate.evaluate(DATA / "reds_val", method))
+        means.append(evaluate.mean([r.output for r in rows]).psnr)
+    assert means[1] >= means[0] - 0.05
+    sharp = [image.read_rgb8(p) for p in image.find(DATA / "photos")[::13]]
+    assert np.mean([metrics.psnr(eight.deblur(x), x) for x in sharp]) >= 40
+
+
+@pytest.mark.slow
+@needs_data
 def test_a_720p_frame_is_quick_and_small(tmp_path: Path) -> None:
     path = image.find(DATA / "gopro_test" / "blur")[0]
     command = [sys.executable, "-m", "golfdeblur", "deblur", str(path), "-o", str(tmp_path / "out.png")]

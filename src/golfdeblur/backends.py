@@ -38,6 +38,7 @@ class Engine:
 RUNTIMES = {
     "auto": "the fastest of those installed here",
     "onnxruntime": "onnxruntime on the CPU",
+    "onnxruntime-int8": "the same with 8-bit networks, where the model has them",
     "openvino": "OpenVINO on the CPU (extra `openvino`)",
     "openvino-bf16": "the same in bfloat16, for CPUs that compute in it",
     "torch": "torch: CUDA, MPS or the CPU (extra `train`)",
@@ -47,16 +48,15 @@ RUNTIMES = {
 }
 """Every runtime and what it is."""
 
-REDUCED = {"openvino-bf16", "torch-bf16", "coreml"}
-"""Runtimes that may compute with fewer bits than float32."""
-
-LEAST_AGREEMENT_DB = 50.0
+REDUCED = {"openvino-bf16": 50.0, "torch-bf16": 50.0, "coreml": 50.0, "onnxruntime-int8": 38.0}
+"""Runtimes that may compute with fewer bits than float32, and the decibels to which they must agree with it."""
 
 RELEASE_PX = 64
 """The side of the small image after which memory is given back; a multiple of every network's cell."""
 
 PROVIDERS = {
     "onnxruntime": "CPUExecutionProvider",
+    "onnxruntime-int8": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
@@ -88,7 +88,7 @@ def available() -> list[str]:
 def open_network(name: str, content: bytes, path: Path) -> Engine:
     """Make a network runnable in runtime `name` (one that `resolve` returned).
 
-    `content` is its ONNX file and `path` where that lies; torch reads the safetensors file beside it. The function
+    `content` is its ONNX file (of 8 bits for `onnxruntime-int8`) and `path` where that lies; torch reads the safetensors file beside it. The function
     raises MemoryError where memory runs out. Raises ConfigError where the runtime is not installed, WeightsError for
     a file that cannot be loaded.
     """
@@ -145,7 +145,7 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         session.run(None, {"x": np.zeros((1, channels, RELEASE_PX, RELEASE_PX), np.float32)}, options)
 
-    return Engine(run, release if name == "onnxruntime" else _nothing)
+    return Engine(run, release if provider == PROVIDERS["onnxruntime"] else _nothing)
 
 
 def _openvino(content: bytes, *, bf16: bool) -> Network:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from golfdeblur import image, metrics
+from golfdeblur.backends import REDUCED
 from golfdeblur.errors import DataError
 
 Method = Callable[[np.ndarray], np.ndarray]
@@ -64,10 +65,11 @@ def mean(scores: list[Scores]) -> Scores:
     return Scores(float(np.mean([s.psnr for s in scores])), ssim)
 
 
-def as_json(rows: list[Row], *, model: str, steps: int, data: str) -> dict[str, Any]:
-    """Return the result as {"model", "steps", "data", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}."""
+def as_json(rows: list[Row], *, model: str, steps: int, data: str, runtime: str) -> dict[str, Any]:
+    """Return the result: "model", "runtime", "steps", "data", "images": [{"name", "psnr", ...}], "mean", "input_mean"."""
     return {
         "model": model,
+        "runtime": runtime,
         "steps": steps,
         "data": data,
         "images": [{"name": r.name, **r.output.as_json(), "input": r.blurry.as_json()} for r in rows],
@@ -83,7 +85,8 @@ def markdown_table(results: list[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for result in results:
         output, blurry = result["mean"], result["input_mean"]
-        cells = [result["data"], str(len(result["images"])), result["model"], str(result["steps"])]
+        reduced = f", {name}" if (name := result.get("runtime", "")) in REDUCED else ""
+        cells = [result["data"], str(len(result["images"])), result["model"] + reduced, str(result["steps"])]
         cells.append(f"**{_decibels(output['psnr'])}** ({_decibels(blurry['psnr'])})")
         cells += [f"{output['ssim'][p]:.4f} ({blurry['ssim'][p]:.4f})" for p in protocols]
         lines.append("| " + " | ".join(cells) + " |")

@@ -44,21 +44,21 @@ class Weights:
         """Check the sha256 of network `F` or `G` and make it runnable in one of `backends.RUNTIMES`.
 
         Raises WeightsError if the checksum does not match, ConfigError for a runtime that is unknown, not installed,
-        or too inexact.
+        or too inexact, or that the model has no networks for.
         """
         entry = self.network(letter)
         path = self.folder / entry["file"]
         content = _checked(path, entry["sha256"])
         name = backends.resolve(runtime)
-        network = backends.open_network(name, content, path)
+        network = backends.open_network(name, self._int8(entry) if name.endswith("int8") else content, path)
         multiple_px, scales = entry["multiple_px"], entry.get("scales", 1)
         if name in backends.REDUCED:
             reference = backends.open_network("onnxruntime", content, path)
             found = backends.agreement_db(network, reference, multiple_px=multiple_px, scales=scales)
-            if found < backends.LEAST_AGREEMENT_DB:
+            if found < backends.REDUCED[name]:
                 raise ConfigError(
                     f"Runtime '{name}' agrees with float32 only to {found:.1f} dB on this machine, "
-                    f"{backends.LEAST_AGREEMENT_DB:.0f} are needed; use --runtime auto."
+                    f"{backends.REDUCED[name]:.0f} are needed; use --runtime auto."
                 )
         return Runner(
             network,
@@ -67,6 +67,14 @@ class Weights:
             scales=scales,
             release=network.release,
         )
+
+    def _int8(self, entry: dict[str, Any]) -> bytes:
+        """Return the 8-bit form of a network. Raises ConfigError if the model has none."""
+        if "int8" not in entry:
+            raise ConfigError(
+                f"Model '{self.name}' has no 8-bit networks; export it with --calibrate PHOTOS, or use --runtime auto."
+            )
+        return _checked(self.folder / entry["int8"]["file"], entry["int8"]["sha256"])
 
 
 def _checked(path: Path, sha256: str) -> bytes:

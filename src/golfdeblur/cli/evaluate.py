@@ -11,7 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from golfdeblur import DEFAULT_MODEL
-from golfdeblur.cli.app import ForceOption, ModelOption, QuietOption, StepsOption, app, check_new, progress, write_text
+from golfdeblur.cli.app import (
+    ForceOption,
+    ModelOption,
+    QuietOption,
+    RuntimeOption,
+    StepsOption,
+    app,
+    check_new,
+    progress,
+    write_text,
+)
 from golfdeblur.errors import ConfigError
 from golfdeblur.strokes import STEPS
 
@@ -22,23 +32,30 @@ def evaluate(
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
+    runtime: RuntimeOption = "auto",
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model on pairs: PSNR and SSIM by three named protocols, with the blurry input's beside them."""
-    from golfdeblur import deblur, image
+    from golfdeblur import backends, deblur, image
     from golfdeblur import evaluate as evaluation
 
     if json_file is not None:
         check_new(json_file, force=force)
     count = len(image.find_pairs(folder))
-    loaded, rows = deblur.load(model), list[evaluation.Row]()
+    loaded, rows = deblur.load(model, runtime=runtime), list[evaluation.Row]()
     produced = evaluation.evaluate(folder, lambda y: loaded(y, steps=steps))
     for row in progress(produced, count, "Evaluating", quiet=quiet):
         rows.append(row)
         if not quiet and not sys.stdout.isatty():
             print(_score_line(row.name, row.output, row.blurry), flush=True)
-    result = evaluation.as_json(rows, model=loaded.weights.name, steps=steps, data=folder.resolve().name)
+    result = evaluation.as_json(
+        rows,
+        model=loaded.weights.name,
+        steps=steps,
+        data=folder.resolve().name,
+        runtime=backends.resolve(runtime),
+    )
     if json_file is not None:
         write_text(json_file, json.dumps(result, indent=1) + "\n")
     if not quiet:

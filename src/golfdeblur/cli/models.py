@@ -35,7 +35,7 @@ def info(
     print("Runtimes (--runtime):")
     for name, meaning in backends.RUNTIMES.items():
         here = f"here {backends.resolve(name)}" if name == "auto" else "installed" if name in installed else ""
-        print(f"  {name:14} {meaning}{f'; {here}' if here else ''}")
+        print(f"  {name:16} {meaning}{f'; {here}' if here else ''}")
 
 
 def _print_model(weights: runtime.Weights) -> None:
@@ -66,6 +66,10 @@ def export_command(
     scores: Annotated[
         list[Path] | None, typer.Option(help="Files of golf evaluate --json, for golf info to show.")
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="A folder of blurry photos: makes 8-bit networks too, for --runtime onnxruntime-int8."),
+    ] = None,
 ) -> None:
     """Turn trained F and G, or F alone, into a model folder for --model (needs the extra `train`)."""
     with needs_extra("train"):
@@ -76,6 +80,6 @@ def export_command(
         shown = {"psnr": result["mean"]["psnr"], "input_psnr": result["input_mean"]["psnr"]}
         extra["scores"][result["data"]] = {**shown, "images": len(result["images"]), "steps": result["steps"]}
     f, g = export.find_networks(run)
-    config = export.export(f, g, out, name=name, notes=extra)
+    config = export.export(f, g, out, name=name, notes=extra, calibration=calibrate)
     parity = min(entry["parity_db"] for entry in config["networks"].values())
     print(f"{out}: {' and '.join(config['networks'])} as ONNX, agreeing with torch to {parity:.0f} dB.")

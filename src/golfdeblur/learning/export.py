@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import logging
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from golfdeblur import backends, runtime
-from golfdeblur.errors import WeightsError
+from golfdeblur import backends, image, runtime
+from golfdeblur.errors import DataError, WeightsError
 from golfdeblur.learning import checkpoint, golf, networks
 
 OPSET = 17
@@ -21,14 +23,30 @@ PARITY_SIZES = ((64, 64), (73, 201), (135, 87))
 """Heights and widths on which torch and onnxruntime are compared."""
 
 
-def export(f_path: Path, g_path: Path | None, folder: Path, *, name: str, notes: dict[str, Any]) -> dict[str, Any]:
+CALIBRATION_PX = (320, 512)
+"""Height and width of what is cut from the middle of each calibration photo."""
+
+CALIBRATION_PHOTOS = 32
+
+
+def export(
+    f_path: Path,
+    g_path: Path | None,
+    folder: Path,
+    *,
+    name: str,
+    notes: dict[str, Any],
+    calibration: Path | None = None,
+) -> dict[str, Any]:
     """Write F.onnx, G.onnx, their safetensors and config.json into `folder`; return the configuration.
 
-    Without `g_path` the model is F alone. `notes` (data, scores, licence, ...) go into config.json. Raises
+    Without `g_path` the model is F alone. `notes` (data, scores, licence, ...) go into config.json. With a folder of
+    blurry photos for `calibration` it also writes both networks with 8 bits, F.int8.onnx and G.int8.onnx. Raises
     WeightsError where an ONNX file differs from torch float32 by more than 1/255 or by less than 90 dB, and for a G
-    that was trained behind another F.
+    that was trained behind another F, DataError for a folder without photos.
     """
     f_network, _ = checkpoint.load_network(f_path)
+    blurry = [] if calibration is None else _calibration_photos(calibration)
     folder.mkdir(parents=True, exist_ok=True)
     entries: dict[str, Any] = {}
     for letter, path, wrap in (("F", f_path, golf.Propagator), ("G", g_path, golf.Corrector)):
@@ -52,6 +70,11 @@ def export(f_path: Path, g_path: Path | None, folder: Path, *, name: str, notes:
             "parity_db": check_parity(module, content),
             "training": history,
         }
+        if blurry:
+            eight = folder / f"{letter}.int8.onnx"
+            # G sees what F made of the photos.
+            made, blurry = to_int8(content, eight, blurry, multiple_px=network.multiple_px, scales=network.scales)
+            entries[letter]["int8"] = {"file": eight.name, "sha256": hashlib.sha256(made).hexdigest()}
         checkpoint.save_network(folder / f"{letter}.safetensors", network, history)
     config = {
         "format": runtime.FORMAT,
@@ -83,6 +106,72 @@ def to_onnx(module: golf.Propagator | golf.Corrector, path: Path) -> bytes:
             dynamo=False,
         )
     return path.read_bytes()
+
+
+def _calibration_photos(folder: Path) -> list[np.ndarray]:
+    """Return the middles of up to CALIBRATION_PHOTOS photos below `folder`, evenly chosen, (1, 3, H, W) in [0, 1]."""
+    paths = image.find(folder)
+    if not paths:
+        raise DataError(f"{folder} holds no photos; give a folder of blurry ones, like those to be deblurred.")
+    cut = []
+    for path in paths[:: -(-len(paths) // CALIBRATION_PHOTOS)]:
+        pixels = image.read_rgb8(path)
+        top, left = (max(0, (n - side) // 2) for n, side in zip(pixels.shape, CALIBRATION_PX, strict=False))
+        middle = pixels[top : top + CALIBRATION_PX[0], left : left + CALIBRATION_PX[1]]
+        cut.append(middle.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+    return cut
+
+
+def to_int8(
+    content: bytes, path: Path, photos: list[np.ndarray], *, multiple_px: int, scales: int
+) -> tuple[bytes, list[np.ndarray]]:
+    """Write an ONNX network with its convolutions in 8 bits, but the last; return it and what it makes of `photos`.
+
+    The ranges of the activations are those that `photos`, (1, 3, H, W) in [0, 1], give. The last convolution makes the
+    residual, whose steps would show in smooth skies.
+    """
+    import onnx
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    seen: list[np.ndarray] = []
+    network = backends.open_network("onnxruntime", content, path)
+
+    def watched(x: np.ndarray) -> np.ndarray:
+        seen.append(x.copy())
+        return network(x)
+
+    runner = runtime.Runner(watched, multiple_px=multiple_px, receptive_field_px=None, scales=scales)
+    restored = [runner(photo) for photo in photos]
+
+    class Seen(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.rest = iter(seen)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            x = next(self.rest, None)
+            return None if x is None else {"x": x}
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.onnx"
+        quant_pre_process(onnx.load_from_string(content), str(plain), skip_symbolic_shape=True)
+        convolutions = [node.name for node in onnx.load(str(plain)).graph.node if node.op_type == "Conv"]
+        logging.disable(logging.WARNING)  # it advises what was just done
+        try:
+            quantization.quantize_static(
+                str(plain),
+                str(path),
+                Seen(),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                op_types_to_quantize=["Conv"],
+                nodes_to_exclude=convolutions[-1:],
+            )
+        finally:
+            logging.disable(logging.NOTSET)
+    return path.read_bytes(), restored
 
 
 def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> float:
