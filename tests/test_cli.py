@@ -167,7 +167,8 @@ def test_evaluate_writes_the_documented_json(tmp_path: Path, photo: np.ndarray, 
     result = golf("evaluate", folder, "--model", tiny_model, "--steps", 1, "--json", file)
     assert result.returncode == 0, result.stderr
     scores = json.loads(file.read_text())
-    assert {"model", "steps", "images", "mean", "input_mean"} <= scores.keys()
+    assert {"model", "runtime", "steps", "images", "mean", "input_mean"} <= scores.keys()
+    assert scores["runtime"] == "onnxruntime"
     assert [i["name"] for i in scores["images"]] == ["a.png", "b.png"]
     assert set(scores["mean"]["ssim"]) == {"gaussian-3d", "gaussian-2d", "uniform-7"}
     assert scores["mean"]["psnr"] == pytest.approx(scores["images"][0]["psnr"])
@@ -187,6 +188,8 @@ def test_table_goes_into_a_document(tmp_path: Path, photo: np.ndarray, tiny_mode
     assert text.endswith("Below\n")
     psnr = json.loads(file.read_text())["mean"]["psnr"]
     assert f"| pairs | 2 | model | 3 | **{psnr:.2f}**" in text
+    file.write_text(file.read_text().replace('"runtime": "onnxruntime"', '"runtime": "onnxruntime-int8"'))
+    assert "| model, onnxruntime-int8 | 3 |" in golf("table", file).stdout
     fails(golf("table", document), "golf evaluate --json")
     fails(golf("table", file, "--into", file), "lacks the lines")
 
