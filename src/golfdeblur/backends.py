@@ -88,9 +88,9 @@ def available() -> list[str]:
 def open_network(name: str, content: bytes, path: Path) -> Engine:
     """Make a network runnable in runtime `name` (one that `resolve` returned).
 
-    `content` is its ONNX file (of 8 bits for `onnxruntime-int8`) and `path` where that lies; torch reads the safetensors file beside it. The function
-    raises MemoryError where memory runs out. Raises ConfigError where the runtime is not installed, WeightsError for
-    a file that cannot be loaded.
+    `content` is its ONNX file (of 8 bits for `onnxruntime-int8`) and `path` where that lies; torch reads the
+    safetensors file beside it. The function raises MemoryError where memory runs out. Raises ConfigError where the
+    runtime is not installed, WeightsError for a file that cannot be loaded.
     """
     if name in PROVIDERS:
         return _onnxruntime(content, PROVIDERS[name], name)

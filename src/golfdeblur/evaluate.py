@@ -66,7 +66,7 @@ def mean(scores: list[Scores]) -> Scores:
 
 
 def as_json(rows: list[Row], *, model: str, steps: int, data: str, runtime: str) -> dict[str, Any]:
-    """Return the result: "model", "runtime", "steps", "data", "images": [{"name", "psnr", ...}], "mean", "input_mean"."""
+    """Return {"model", "runtime", "steps", "data", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}."""
     return {
         "model": model,
         "runtime": runtime,
