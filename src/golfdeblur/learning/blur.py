@@ -74,14 +74,11 @@ class BlurConfig:
         for name in ("layers", "linear_light", "saturated", "noisy", "jpeg", "toned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share and must lie in [0, 1].")
-        if not 0 <= self.length_px[0] <= self.length_px[1]:
-            raise ConfigError(f"length_px {self.length_px} must be (low, high) with 0 <= low <= high.")
+        for name, least in (("length_px", 0), ("bend_px", 0), ("highlight_gain", 1)):
+            if not least <= getattr(self, name)[0] <= getattr(self, name)[1]:
+                raise ConfigError(f"{name} {getattr(self, name)} must rise and not start below {least}.")
         if self.reduction < 1:
             raise ConfigError(f"reduction is {self.reduction}; a photograph can only be made smaller, so at least 1.")
-        if not 1 <= self.highlight_gain[0] <= self.highlight_gain[1]:
-            raise ConfigError(f"highlight_gain {self.highlight_gain} must be (low, high) with 1 <= low <= high.")
-        if not 0 <= self.bend_px[0] <= self.bend_px[1]:
-            raise ConfigError(f"bend_px {self.bend_px} must be (median, most) with 0 <= median <= most.")
 
     @property
     def margin_px(self) -> int:

@@ -58,9 +58,9 @@ def _rounded(x: torch.Tensor) -> torch.Tensor:
 
 
 def network_hash(network: torch.nn.Module) -> str:
-    """Return the sha256 of all weights in the order of their names."""
+    """Return the sha256 of all weights in the order of their names, as `save_network` writes them."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(_rounded(value.detach().cpu().contiguous()).numpy().tobytes())
     return digest.hexdigest()
