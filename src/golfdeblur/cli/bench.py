@@ -64,14 +64,14 @@ def bench_speed(
 
 
 def _measured(rows: Any) -> list[dict[str, Any]]:
-    print(f"{'model':8} {'runtime':14} {'size':>11} {'min':>8} {'median':>8} {'max':>8} {'s/Mpx':>6} {'peak MiB':>9} "
+    print(f"{'model':8} {'runtime':16} {'size':>11} {'min':>8} {'median':>8} {'max':>8} {'s/Mpx':>6} {'peak MiB':>9} "
           f"{'GMAC':>7} {'GFLOP/s':>8} {'of peak':>7}")  # fmt: skip
     found = []
     for row in rows:
         s = row["seconds"]
         work = "" if row["gmac"] is None else f"{row['gmac']:7.1f} {row['gflops']:8.0f} {row['peak_share']:7.0%}"
         name = f"{row['width']}x{row['height']}"
-        print(f"{row['model']:8} {row['runtime']:14} {name:>11} {s['min']:8.3f} {s['median']:8.3f} {s['max']:8.3f} "
+        print(f"{row['model']:8} {row['runtime']:16} {name:>11} {s['min']:8.3f} {s['median']:8.3f} {s['max']:8.3f} "
               f"{row['seconds_per_mpx']:6.2f} {row['peak_mib']:9.0f} {work}", flush=True)  # fmt: skip
         found.append(row)
     return found
