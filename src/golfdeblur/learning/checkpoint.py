@@ -17,7 +17,7 @@ from golfdeblur.learning import networks
 FORMAT = 1
 
 KEPT_BITS = 16
-"""Of the 24 significant bits of a weight: the others change no pixel, and without them files pack a tenth smaller."""
+"""Of the 24 significant bits of a weight: without the others files pack a tenth smaller (docs/decisions.md)."""
 
 
 def save_network(path: Path, network: networks.Network, history: dict) -> None:

@@ -52,9 +52,11 @@ def export(
     for letter, path, wrap in (("F", f_path, golf.Propagator), ("G", g_path, golf.Corrector)):
         if path is None:
             continue
-        network, history = checkpoint.load_network(path)
+        given, history = checkpoint.load_network(path)
         if history.get("propagator_sha256", checkpoint.network_hash(f_network)) != checkpoint.network_hash(f_network):
             raise WeightsError(f"{path} was trained behind another F than {f_path}; export it with its own.")
+        checkpoint.save_network(folder / f"{letter}.safetensors", given, history)
+        network, _ = checkpoint.load_network(folder / f"{letter}.safetensors")  # the weights as they are kept: rounded
         module = wrap(network).eval()
         content = to_onnx(module, folder / f"{letter}.onnx")
         entries[letter] = {
@@ -75,7 +77,6 @@ def export(
             # G sees what F made of the photos.
             made, blurry = to_int8(content, eight, blurry, multiple_px=network.multiple_px, scales=network.scales)
             entries[letter]["int8"] = {"file": eight.name, "sha256": hashlib.sha256(made).hexdigest()}
-        checkpoint.save_network(folder / f"{letter}.safetensors", network, history)
     config = {
         "format": runtime.FORMAT,
         "name": name,
