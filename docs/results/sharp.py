@@ -1,6 +1,9 @@
 """Measure what happens to sharp photos, and how often --keep-sharp is right; renew their table in MODEL_CARD.md.
 
     python docs/results/sharp.py DATA
+    python docs/results/sharp.py DATA training
+
+The second prints the blurriness of images that are trained on, in order: `deblur.SHARP_BELOW` is chosen by them.
 
 Needs the extra `train` for the list of the photographs that training holds out.
 """
@@ -13,6 +16,7 @@ import numpy as np
 
 import golfdeblur
 from golfdeblur import image, metrics
+from golfdeblur.deblur import blurriness
 from golfdeblur.learning.data import HELD_OUT_EVERY
 from golfdeblur.picture import from_samples
 
@@ -27,6 +31,29 @@ def kept(model: golfdeblur.Model, paths: list[Path]) -> str:
         picture = from_samples(image.read_rgb8(path))
         count += model.why_keep(picture, model.run(picture)) is not None
     return f"{count} of {len(paths)}"
+
+
+def training(data: Path) -> None:
+    """Print the blurriness of sharp and blurry images that are trained on."""
+    model = golfdeblur.load()
+    pairs = image.find_pairs(data / "reds_train")[::8] + image.find_pairs(data / "gopro_avg_train")
+    photos = [
+        path
+        for name in ("photos", "urban")
+        for index, path in enumerate(image.find(data / name))
+        if index % HELD_OUT_EVERY
+    ]
+    found = []
+    for kind, paths in {
+        "photo": photos[::6],
+        "sharp": [sharp for _, _, sharp in pairs],
+        "blurry": [blurry for _, blurry, _ in pairs],
+    }.items():
+        for path in paths:
+            picture = from_samples(image.read_rgb8(path))
+            found.append((blurriness(picture, model.run(picture, steps=0).changes[0]), kind, path.name))
+    for value, kind, name in sorted(found):
+        print(f"{value:.3f} {kind} {name}")
 
 
 def main(data: Path) -> None:
@@ -65,4 +92,4 @@ def main(data: Path) -> None:
     card.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
 
 
-main(Path(sys.argv[1]))
+{"": main, "training": training}["".join(sys.argv[2:])](Path(sys.argv[1]))

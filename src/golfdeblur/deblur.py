@@ -26,7 +26,7 @@ UNKNOWN_BYTES_PER_PX = 1000
 """For models whose config.json does not say what a pixel takes: more than any of ours."""
 
 
-SHARP_BELOW = 0.2
+SHARP_BELOW = 0.3
 """The blurriness under which a picture counts as sharp (MODEL_CARD.md)."""
 
 GRADIENT_ROWS = 512
