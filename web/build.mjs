@@ -16,9 +16,9 @@ for (const name of [
   "ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm",
 ]) cpSync(join(runtime, name), join(dist, "ort", name));
 mkdirSync(join(dist, "model"));
-for (const name of ["F.onnx", "G.onnx", "config.json"]) cpSync(join(weights, name), join(dist, "model", name));
+for (const name of ["F.onnx", "G.onnx", "F.int8.onnx", "G.int8.onnx", "config.json"]) cpSync(join(weights, name), join(dist, "model", name));
 
-// The service worker keeps these from the first visit on; of the two runtimes only the one that is used, once it is.
+// The service worker keeps these from the first visit on; of the two runtimes and their networks only what is used, once it is.
 const files = readdirSync(dist, { recursive: true })
   .map((name) => join(dist, name))
   .filter((path) => statSync(path).isFile())
@@ -28,7 +28,7 @@ const version = createHash("sha256");
 for (const name of files) version.update(name).update(readFileSync(join(dist, name)));
 const worker = readFileSync(join(dist, "sw.js"), "utf8")
   .replace("__VERSION__", version.digest("hex").slice(0, 12))
-  .replace("__FILES__", JSON.stringify(files.filter((name) => !name.startsWith("ort/") && name !== "sw.js"), null, 1));
+  .replace("__FILES__", JSON.stringify(files.filter((name) => !name.startsWith("ort/") && !name.endsWith(".onnx") && name !== "sw.js"), null, 1));
 writeFileSync(join(dist, "sw.js"), worker);
 writeFileSync(join(dist, "__init__.py"), '"""The built page."""\n'); // for the package golfdeblur-web
 const size = files.reduce((sum, name) => sum + statSync(join(dist, name)).size, 0);
