@@ -50,7 +50,6 @@ clean:
 DATA ?= ../shared/data
 SETS := $(DATA)/gopro_test $(DATA)/reds_val $(DATA)/gopro_avg_train build/uniform
 RESULTS := docs/results
-# `paper` has no trained corrector yet.
 RUNS := fast-0 fast-3 paper-0 paper-3
 tables = $(foreach run,$(RUNS),$(foreach set,$(1),$(RESULTS)/$(notdir $(set))-$(run).json))
 .PHONY: results

@@ -92,4 +92,7 @@ def main(data: Path) -> None:
     card.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
 
 
-{"": main, "training": training}["".join(sys.argv[2:])](Path(sys.argv[1]))
+if sys.argv[2:] == ["training"]:
+    training(Path(sys.argv[1]))
+else:
+    main(Path(sys.argv[1]))
