@@ -68,8 +68,8 @@ def test_gopro_gains_what_is_promised(model: golfdeblur.Model) -> None:
         rows = list(evaluate.evaluate(DATA / "gopro_test", lambda y, n=steps: model(y, steps=n)))
         means[steps] = evaluate.mean([r.output for r in rows]).psnr
         blurry = evaluate.mean([r.blurry for r in rows]).psnr
-    assert means[3] - blurry >= 1.2
-    assert means[3] > means[0]
+    assert means[3] - blurry >= 1.8
+    assert means[3] >= means[0] - 0.01  # G adds next to nothing (MODEL_CARD.md), but must not harm
 
 
 @pytest.mark.slow
