@@ -60,16 +60,28 @@ def test_flat_areas_stay_flat(model: golfdeblur.Model) -> None:
         assert np.abs(model.deblur(flat).astype(int) - flat).max() <= 3
 
 
+@pytest.fixture(scope="module")
+def gopro_psnr(model: golfdeblur.Model) -> dict[str, float]:
+    """Mean PSNR on gopro_test of the input, of F alone and of F with three corrections."""
+    psnr = {}
+    for name, steps in (("F", 0), ("F+3G", 3)):
+        rows = list(evaluate.evaluate(DATA / "gopro_test", lambda y, n=steps: model(y, steps=n)))
+        psnr[name] = evaluate.mean([r.output for r in rows]).psnr
+        psnr["input"] = evaluate.mean([r.blurry for r in rows]).psnr
+    return psnr
+
+
 @pytest.mark.slow
 @needs_data
-def test_gopro_gains_what_is_promised(model: golfdeblur.Model) -> None:
-    means = {}
-    for steps in (0, 3):
-        rows = list(evaluate.evaluate(DATA / "gopro_test", lambda y, n=steps: model(y, steps=n)))
-        means[steps] = evaluate.mean([r.output for r in rows]).psnr
-        blurry = evaluate.mean([r.blurry for r in rows]).psnr
-    assert means[3] - blurry >= 1.8
-    assert means[3] >= means[0] - 0.01  # G adds next to nothing (MODEL_CARD.md), but must not harm
+def test_gopro_gains_what_is_promised(gopro_psnr: dict[str, float]) -> None:
+    assert gopro_psnr["F+3G"] - gopro_psnr["input"] >= 1.8
+
+
+@pytest.mark.slow
+@needs_data
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the corrections lose 0.001 dB (MODEL_CARD.md)")
+def test_corrections_gain_on_gopro(gopro_psnr: dict[str, float]) -> None:
+    assert gopro_psnr["F+3G"] > gopro_psnr["F"]
 
 
 @pytest.mark.slow
