@@ -88,7 +88,7 @@ def progress(items: Iterable[Any], total: int | None, label: str, *, quiet: bool
 
     A Ctrl-C that came during an item ends it there, or at the latest before the next item.
     """
-    with _interrupts_remembered() as interrupted:
+    with interrupts_remembered() as interrupted:
         for item in items if quiet or total == 1 or not sys.stderr.isatty() else _with_bar(items, total, label):
             yield item
             if interrupted:
@@ -103,7 +103,7 @@ def _with_bar(items: Iterable[Any], total: int | None, label: str) -> Iterator[A
 
 
 @contextlib.contextmanager
-def _interrupts_remembered() -> Iterator[list[int]]:
+def interrupts_remembered() -> Iterator[list[int]]:
     """Collect SIGINT in a list beside raising KeyboardInterrupt, which a callback or a destructor would swallow."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -18,6 +18,7 @@ from golfdeblur.cli.app import (
     StepsOption,
     app,
     check_new,
+    interrupts_remembered,
     needs_extra,
 )
 from golfdeblur.memory import parse_size
@@ -49,8 +50,14 @@ def video_command(
     cut = video.Cut(start, end)
     loaded = deblur.load(model, runtime=runtime, max_memory=None if max_memory is None else parse_size(max_memory))
     restore = video.restorer(lambda picture: loaded.restore(picture, steps=steps))
-    with _Bar(quiet=quiet) as bar:
-        report = video.deblur_video(restore, clip, output, cut=cut, preview=preview, seen=bar.seen)
+    with interrupts_remembered() as interrupted, _Bar(quiet=quiet) as bar:
+
+        def seen(frame: int, total: int | None) -> None:
+            bar.seen(frame, total)
+            if interrupted:
+                raise KeyboardInterrupt
+
+        report = video.deblur_video(restore, clip, output, cut=cut, preview=preview, seen=seen)
     for what in report.passed:
         print(f"golf: {what}, passed unchanged or was left out", file=sys.stderr)
     if not quiet:
