@@ -92,7 +92,10 @@ def main(data: Path) -> None:
     card.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
 
 
-if sys.argv[2:] == ["training"]:
-    training(Path(sys.argv[1]))
-else:
-    main(Path(sys.argv[1]))
+match sys.argv[1:]:
+    case [data]:
+        main(Path(data))
+    case [data, "training"]:
+        training(Path(data))
+    case given:
+        sys.exit(f"sharp.py was given {given}; give DATA, or DATA training.")
