@@ -264,6 +264,16 @@ def test_strips_give_the_same_picture_as_whole_frames(monkeypatch: pytest.Monkey
     assert strips.changes == pytest.approx(whole.changes, rel=1e-4)
 
 
+def test_every_stroke_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
+    model = golfdeblur.load()
+    whole = list(model.strokes(photo, steps=2))
+    monkeypatch.setattr(memory, "plan", lambda need, budget: memory.Plan(500 * 400, 64))
+    monkeypatch.setattr(deblur.Model, "iterate", None)  # would hold whole frames
+    strips = list(model.strokes(photo, steps=2))
+    assert len(strips) == len(whole) == 3
+    assert all(np.array_equal(a, b) for a, b in zip(strips, whole, strict=True))
+
+
 def test_a_budget_that_is_too_small_says_what_is_enough(jpeg: Path) -> None:
     model = golfdeblur.load(max_memory=1000)
     with pytest.raises(ConfigError, match="--max-memory"):

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from golfdeblur import folder
+import golfdeblur
+from golfdeblur import folder, image
+from golfdeblur.cli import files
 from golfdeblur.errors import ConfigError
 
 from .test_cli import fails, golf
@@ -58,6 +60,24 @@ def test_a_folder_keeps_its_structure_and_a_second_run_does_what_is_missing(
     entry = json.loads((out / folder.MANIFEST).read_text().splitlines()[-1])
     assert entry["input_sha256"] == folder.file_hash(album / entry["name"])
     assert entry["settings"]["steps"] == 1
+
+
+def test_results_of_8_bit_networks_are_others(album: Path, tmp_path: Path) -> None:
+    command = ("deblur", album, "-r", "--out-dir", tmp_path / "out", "--steps", 0)
+    for options, done in ((("--runtime", "onnxruntime-int8"), 3), ((), 3), ((), 0)):
+        assert golf(*command, *options).stdout.splitlines()[-1].startswith(f"{done} deblurred")
+
+
+@pytest.mark.parametrize(("budget", "read"), [(None, 2), (2**31, 1)])
+def test_with_a_budget_no_photo_is_read_ahead(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, budget: int | None, read: int
+) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr(image, "read", opened.append)
+    reads = iter(files.readers(golfdeblur.load(tiny_model, max_memory=budget), [Path("a.jpg"), Path("b.jpg")]))
+    next(reads)()
+    time.sleep(0.2)
+    assert len(opened) == read
 
 
 def test_what_somebody_else_wrote_is_not_replaced(album: Path, tmp_path: Path, tiny_model: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -74,8 +75,8 @@ class Model:
     def strokes(self, picture: Kind, *, steps: int = STEPS) -> Iterator[Kind]:
         """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures."""
         source, like = (image.read(picture), lambda p: p) if isinstance(picture, str | Path) else _as_picture(picture)
-        for stroke in self.iterate(source, steps=steps):
-            yield like(with_stroke(source, stroke))
+        for restored in self.run_each(source, steps=steps):
+            yield like(restored.picture)
 
     def restore(self, picture: Picture, *, steps: int = STEPS) -> Picture:
         """Return `picture` after the last stroke."""
@@ -89,11 +90,7 @@ class Model:
         instead, each with statistics of its own: close to the full frame's result, but not equal (docs/performance.md).
         Raises ConfigError if the budget is too small.
         """
-        stages = [self.f, *([self.g] * steps if self.g else [])]
-        check_steps(steps)
-        plan = self._plan(picture, stages)
-        for stage in stages:
-            stage.tile_px = plan.tile_px
+        stages, plan = self._prepared(picture, steps)
         restored = None
         if plan.strip_rows is not None:
             restored = _run_in_strips(picture, stages, plan.strip_rows)
@@ -108,6 +105,20 @@ class Model:
             changes.append(stroke.change)
         return Restored(with_stroke(picture, stroke), changes, stroke.settled)
 
+    def run_each(self, picture: Picture, *, steps: int = STEPS) -> Iterator[Restored]:
+        """Yield what `run` returns after F, after the first correction, and so on to the last.
+
+        Where whole frames do not fit into memory, each of them starts at F again. Raises what `run` raises.
+        """
+        stages, plan = self._prepared(picture, steps)
+        if plan.strip_rows is not None or plan.faded_px is not None:
+            yield from (self.run(picture, steps=count) for count in range(len(stages)))
+            return
+        changes = []
+        for stroke in self.iterate(picture, steps=steps):
+            changes.append(stroke.change)
+            yield Restored(with_stroke(picture, stroke), changes.copy(), stroke.settled)
+
     def why_keep(self, picture: Picture, restored: Restored) -> str | None:
         """Return why `picture` should be left as it is: it is sharp, or the result is no sharper; None if neither.
 
@@ -121,6 +132,15 @@ class Model:
         if after >= before:
             return f"the result is no sharper (blurriness {after:.3f}, before {before:.3f})"
         return None
+
+    def _prepared(self, picture: Picture, steps: int) -> tuple[list[Runner], memory.Plan]:
+        """Return the networks to apply one after another, set to the tiles of the plan, and the plan."""
+        check_steps(steps)
+        stages = [self.f, *([self.g] * steps if self.g else [])]
+        plan = self._plan(picture, stages)
+        for stage in stages:
+            stage.tile_px = plan.tile_px
+        return stages, plan
 
     def _plan(self, picture: Picture, stages: list[Runner]) -> memory.Plan:
         width, height = picture.size
@@ -282,13 +302,13 @@ def _from_floats(given: np.ndarray):  # type: ignore[no-untyped-def]
     return Picture(cube[:, :, :colours].astype(np.float32)), like
 
 
-def strip(picture: Picture, strokes_: list[Picture], *, height_px: int = 480) -> Picture:
+def strip(picture: Picture, strokes_: Iterable[Picture], *, height_px: int = 480) -> Picture:
     """Return one picture of the input and every stroke side by side, labelled, at most `height_px` high."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=20)
     panels = []
-    for index, shown in enumerate([picture, *strokes_]):
+    for index, shown in enumerate(itertools.chain([picture], strokes_)):
         panel = Image.fromarray(np.broadcast_to(shown.in_8_bits().colour, (*shown.colour.shape[:2], 3)).copy())
         panel.thumbnail((10 * height_px, height_px), Image.Resampling.LANCZOS)
         panels.append(("input" if index == 0 else f"x{index - 1}", panel))

@@ -126,9 +126,10 @@ class Manifest:
             os.close(handle)
 
 
-def settings(model: deblur.Model, steps: int, *, keep_sharp: bool) -> dict[str, Any]:
-    """Return what results of `model` depend on."""
-    hashes = {letter: entry["sha256"] for letter, entry in model.weights.config["networks"].items()}
+def settings(model: deblur.Model, steps: int, *, keep_sharp: bool, int8: bool = False) -> dict[str, Any]:
+    """Return what results of `model` depend on; with `int8` its 8-bit networks compute them."""
+    entries = model.weights.config["networks"].items()
+    hashes = {letter: (entry["int8"] if int8 else entry)["sha256"] for letter, entry in entries}
     return {"networks": hashes, "steps": steps, "keep_sharp": keep_sharp}
 
 

@@ -51,7 +51,7 @@ def deblur_command(
 
     Size, bit depth, alpha, EXIF, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
-    from golfdeblur import deblur, folder, image
+    from golfdeblur import deblur, folder
     from golfdeblur.cli import files
 
     budget = None if max_memory is None else parse_size(max_memory)
@@ -59,17 +59,13 @@ def deblur_command(
     if recursive:
         found = files.find(inputs, output, out_dir)
         loaded = deblur.load(model, runtime=runtime, max_memory=budget)
-        files.deblur_folder(
-            loaded,
-            found,
-            folder.Manifest(cast(Path, out_dir), folder.settings(loaded, steps, keep_sharp=keep_sharp)),
-            how,
-        )
+        settings = folder.settings(loaded, steps, keep_sharp=keep_sharp, int8=runtime.endswith("int8"))
+        files.deblur_folder(loaded, found, folder.Manifest(cast(Path, out_dir), settings), how)
         return
     targets = files.targets_of(inputs, output, out_dir)
     loaded = deblur.load(model, runtime=runtime, max_memory=budget)
     failed = 0
-    jobs = zip(inputs, targets, image.read_ahead(inputs), strict=True)
+    jobs = zip(inputs, targets, files.readers(loaded, inputs), strict=True)
     for source, target, read in progress(jobs, len(inputs), "Deblurring", quiet=quiet or as_json):
         try:
             how.say({"input": str(source), **files.deblur_file(loaded, source, read, target, how)})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Man
     entries = manifest.entries()
     todo = [job for job in found.jobs if how.force or not manifest.is_done(job, entries.get(job.name))]
     failed, done = len(found.raw), 0
-    jobs = zip(todo, image.read_ahead(job.source for job in todo), strict=True)
+    jobs = zip(todo, readers(model, [job.source for job in todo]), strict=True)
     for job, read in progress(jobs, len(todo), "Deblurring", quiet=how.quiet or how.as_json):
         try:
             digest = folder.file_hash(job.source)
@@ -79,6 +80,13 @@ def deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Man
         raise GolfError(f"{failed} failed, as named above; {counts}.")
     if not how.quiet and not how.as_json:
         print(f"{counts[0].upper()}{counts[1:]}.")
+
+
+def readers(model: deblur.Model, paths: Iterable[Path]) -> Iterable[Callable[[], Picture]]:
+    """Return what reads each file: ahead of time, unless --max-memory is given, which counts one picture only."""
+    if model.max_memory is None:
+        return image.read_ahead(paths)
+    return (functools.partial(image.read, path) for path in paths)
 
 
 def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) -> list[Path]:
@@ -155,13 +163,16 @@ def _write_strokes(
     model: deblur.Model, picture: Picture, files: list[Path], strip: Path, *, force: bool
 ) -> deblur.Restored:
     """Write every stroke to its file and all of them side by side to `strip`."""
-    made, changes = [], []
-    for stroke in model.iterate(picture, steps=len(files) - 1):
-        made.append(deblur.with_stroke(picture, stroke))
-        changes.append(stroke.change)
-        image.write(made[-1], files[stroke.index], force=force)
-    image.write(deblur.strip(picture, made), strip, force=force)
-    return deblur.Restored(made[-1], changes, stroke.settled)
+    restored: list[deblur.Restored] = []
+
+    def written() -> Iterator[Picture]:
+        for path, made in zip(files, model.run_each(picture, steps=len(files) - 1), strict=False):  # it may settle
+            image.write(made.picture, path, force=force)
+            restored[:] = [made]
+            yield made.picture
+
+    image.write(deblur.strip(picture, written()), strip, force=force)
+    return restored[0]
 
 
 def _sentence(report: dict[str, Any]) -> str:
