@@ -204,6 +204,37 @@ def test_a_part_begins_at_zero(tmp_path: Path) -> None:
     assert not (tmp_path / "none.mp4").exists()
 
 
+@pytest.mark.parametrize(("cut", "count"), [(video.Cut(), 60), (video.Cut(0.2, 0.6), 10), (video.Cut(1.5), 22)])
+def test_a_clock_that_runs_on_is_set_to_zero(tmp_path: Path, cut: video.Cut, count: int) -> None:
+    with av.open(str(tmp_path / "camera.ts"), "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "25"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(60):
+            frame = av.VideoFrame.from_ndarray(scene(index), format="rgb24")
+            frame.pts, frame.time_base = 2500 + index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    video.deblur_video(np.array, tmp_path / "camera.ts", tmp_path / "out.mp4", cut=cut, seen=lambda *_: None)
+    found = times(tmp_path / "out.mp4")
+    assert len(found) == count
+    assert 0 <= found[0] < 0.04
+    assert np.diff(found) == pytest.approx(0.04, abs=1e-3)
+
+
+@pytest.mark.parametrize("cut", [video.Cut(), video.Cut(0.1, 0.2)])
+def test_frames_without_times_are_played_at_their_rate(tmp_path: Path, cut: video.Cut) -> None:
+    with av.open(str(tmp_path / "clip.h264"), "w", format="h264") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(index), format="rgb24")))
+        container.mux(stream.encode(None))
+    video.deblur_video(np.array, tmp_path / "clip.h264", tmp_path / "out.mp4", cut=cut, seen=lambda *_: None)
+    count = 8 if cut == video.Cut() else 2  # at 0.12 and 0.16 s
+    first = 0.0 if cut == video.Cut() else 0.02
+    assert times(tmp_path / "out.mp4") == pytest.approx([first + index / 25 for index in range(count)], abs=1e-3)
+
+
 def test_a_preview_shows_both(tmp_path: Path) -> None:
     source, target = make_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     run(source, target, lambda pixels: np.full_like(pixels, 255), preview=True)
@@ -263,7 +294,10 @@ def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     fails(golf("video", tmp_path / "text.mp4", "-o", tmp_path / "b.mp4"), "not a video")
     fails(golf("video", source, "-o", tmp_path / "b.xyz"), ".mkv")
-    fails(golf("video", source, "-o", tmp_path / "none" / "b.mp4"), "none")
+    fails(golf("video", source, "-o", tmp_path / "none" / "b.mp4"), "none does not exist")
+    content = source.read_bytes()
+    fails(golf("video", source, "-o", source, "--force"), "replaced by its own result")
+    assert source.read_bytes() == content
     assert not (tmp_path / "b.mp4").exists()
 
 

@@ -85,6 +85,10 @@ def deblur_video(
     kind = CONTAINERS.get(target.suffix.lower())
     if kind is None:
         raise ImageError(f"{target} ends in '{target.suffix}'; write {', '.join(CONTAINERS)}.")
+    if target.resolve() == source.resolve():
+        raise ImageError(f"{source} would be replaced by its own result; give another name.")
+    if not target.parent.is_dir():
+        raise ImageError(f"The folder {target.parent} does not exist; make it first.")
     temporary = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
         with _opened(source) as given, av.open(str(temporary), "w", format=kind) as made:
@@ -133,6 +137,8 @@ class _Job:
         self.reformatter = VideoReformatter()
         self.deep = any(component.bits > 8 for component in self.video.format.components)
         self.means: list[tuple[float, float]] = []
+        self.decoded = 0  # frames so far
+        self.origin = max(Fraction(given.start_time or 0, av.time_base), Fraction(0))  # a camera's clock may run on
         made.metadata.update(given.metadata)
         with contextlib.suppress(NotImplementedError, ValueError, av.FFmpegError):
             made.set_chapters(given.chapters())
@@ -157,37 +163,66 @@ class _Job:
     def run(self, seen: Callable[[int, int | None], None]) -> bool:
         """Do every frame; return whether Ctrl-C ended it."""
         total = self.video.frames or None if self.cut == Cut() else None
-        if self.cut.start:
-            self.given.seek(int(self.cut.start * av.time_base))
+        if self.cut.start and not self.given.format.flags & av.format.Flags.no_timestamps.value:
+            self._seek()
         try:
             for packet in self.given.demux([self.video, *(self.given.streams[i] for i in self.copies)]):
                 if packet.stream is not self.video:
                     self._copy(packet)
                     continue
                 for frame in self._decoded(packet):
-                    if self._is_inside(frame.time):
+                    if self._is_inside(frame):
                         self._frame(frame)
                         seen(self.report.frames, total)
-                    elif self.cut.end is not None and frame.time is not None and frame.time >= self.cut.end:
+                    elif self.cut.end is not None and self._from_start(frame) >= self.cut.end:
                         return self._finish(stopped=False)
         except KeyboardInterrupt:
             return self._finish(stopped=True)
         return self._finish(stopped=False)
 
+    def _seek(self) -> None:
+        """Go to where decoding has to begin for the first frame of the cut; MPEG-TS may land behind it at first."""
+        place, back = self.origin + Fraction(self.cut.start), 1
+        while not self._lands_before_cut(place) and place >= self.origin:
+            place, back = place - back, 2 * back
+        self.given.seek(int(place * av.time_base))
+
+    def _lands_before_cut(self, place: Fraction) -> bool:
+        self.given.seek(int(place * av.time_base))
+        with contextlib.suppress(av.FFmpegError):  # a damaged packet is named when its turn comes
+            for frame in self.given.decode(self.video):
+                return frame.pts is None or self._from_start(frame) <= self.cut.start
+        return False
+
     def _decoded(self, packet: Any) -> list[Any]:
         try:
-            return list(packet.decode())
+            return [self._timed(frame) for frame in packet.decode()]
         except av.FFmpegError as error:
             when = float(packet.pts * packet.time_base) if packet.pts is not None else float("nan")
             self.report.passed.append(f"the packet at {when:.3f} s, which cannot be decoded ({error.strerror})")
             return []
 
-    def _is_inside(self, time: float | None) -> bool:
-        if time is None:
-            return True
+    def _timed(self, frame: Any) -> Any:
+        """Return the frame with a time: raw H.264, for one, has none, and is played at its rate."""
+        self.decoded += 1
+        if frame.pts is None:
+            frame.time_base = self.video.time_base
+            frame.pts = round((self.decoded - 1) / (self._rate * frame.time_base))
+        return frame
+
+    @property
+    def _rate(self) -> Fraction:
+        return self.video.average_rate or Fraction(25)
+
+    def _from_start(self, timed: Any) -> float:
+        """Return when a frame or packet is due, in seconds from the video's beginning, which need not be at 0."""
+        return float(timed.pts * timed.time_base - self.origin)
+
+    def _is_inside(self, timed: Any) -> bool:
+        when = self._from_start(timed)
         # Sound begins a little before 0: an encoder's first samples.
-        begun = self.cut.start == 0 or time >= self.cut.start - 1e-9
-        return begun and (self.cut.end is None or time < self.cut.end)
+        begun = self.cut.start == 0 or when >= self.cut.start - 1e-9
+        return begun and (self.cut.end is None or when < self.cut.end)
 
     def _frame(self, frame: Any) -> None:
         turns = round(frame.rotation / 90) % 4
@@ -225,8 +260,7 @@ class _Job:
             if odd
             else plain
         )
-        rate = self.video.average_rate or Fraction(25)
-        self.out = self.made.add_stream(name, rate=rate, options={"crf": QUALITY[name]})
+        self.out = self.made.add_stream(name, rate=self._rate, options={"crf": QUALITY[name]})
         context = self.out.codec_context
         context.width, context.height, context.pix_fmt = width, height, chosen
         context.time_base = self.out.time_base = self.video.time_base
@@ -272,7 +306,7 @@ class _Job:
         return int(ColorRange.JPEG if full else ColorRange.MPEG)
 
     def _offset(self, time_base: Fraction) -> int:
-        return round(Fraction(self.cut.start) / time_base) if self.cut.start else 0
+        return round((self.origin + Fraction(self.cut.start)) / time_base)
 
     def _encode(self, frame: Any) -> None:
         for packet in self.out.encode(frame):
@@ -280,7 +314,7 @@ class _Job:
 
     def _copy(self, packet: Any) -> None:
         """Copy a packet of sound or subtitles, if it lies inside the cut."""
-        if packet.dts is None or not self._is_inside(float(packet.pts * packet.time_base)):
+        if packet.dts is None or not self._is_inside(packet):
             return
         offset = self._offset(packet.time_base)
         packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
