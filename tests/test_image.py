@@ -153,6 +153,40 @@ def test_turned_jpeg_keeps_its_quality(tmp_path: Path, photo: np.ndarray) -> Non
     assert keep.quantisation == Image.open(path).quantization
 
 
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="1" xmp:Rating="4"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_captions_and_ratings_are_kept(tmp_path: Path, photo: np.ndarray, name: str, bits: int) -> None:
+    samples = photo if bits == 8 else photo.astype(np.uint16) * 257
+    exif = Image.Exif()
+    exif[0x010F] = "Camera"
+    image.write(pictures.from_samples(samples, pictures.Keepsakes(exif=exif.tobytes(), xmp=XMP)), tmp_path / name)
+    kept = image.read(tmp_path / name).keep
+    assert kept.xmp == XMP
+    assert Image.open(tmp_path / name).getexif()[0x010F] == "Camera"
+    assert pictures.to_pil(image.read(tmp_path / name)).info["xmp"] == kept.xmp
+
+
+def test_xmp_says_that_the_picture_is_upright(photo: np.ndarray) -> None:
+    turned = Image.fromarray(photo)
+    turned.info["xmp"] = XMP.replace(b'Orientation="1"', b'Orientation="6"')
+    turned.getexif()[0x0112] = 6
+    kept = pictures.from_pil(turned)
+    assert kept.size == photo.shape[:2]
+    assert kept.keep.xmp == XMP
+
+
+def test_xmp_that_cannot_hold_is_left_out(tmp_path: Path, photo: np.ndarray) -> None:
+    long = pictures.Keepsakes(xmp=b"x" * 70_000)
+    image.write(pictures.from_samples(photo, long), tmp_path / "long.jpg")
+    assert image.read(tmp_path / "long.jpg").keep.xmp is None
+    moving = Image.fromarray(photo)
+    moving.info["xmp"] = b'<Container:Directory><rdf:li Item:Mime="video/mp4"/></Container:Directory>'
+    assert pictures.from_pil(moving).keep.xmp is None
+
+
 def test_exif_is_kept_to_the_byte_and_the_given_image_untouched(tmp_path: Path, photo: np.ndarray) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Camera"

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import png
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from golfdeblur import image16
 from golfdeblur.errors import DataError, ImageError
@@ -47,6 +47,9 @@ WRITTEN_AS = {"GIF": ".png", "HEIF": ".jpg"}
 """What cannot be written, and what is written instead. HEIF needs the extra `heic` to be read."""
 
 JPEG_QUALITY = 95
+
+LARGEST_JPEG_XMP = 65_504
+"""Bytes that fit into one segment beside its name; longer XMP is left out."""
 
 
 def read(path: str | Path) -> Picture:
@@ -246,6 +249,8 @@ def _encode(picture: Picture, file: Any, kind: str) -> None:
     options: dict[str, Any] = {}
     if keep.exif and kind in ("JPEG", "PNG", "TIFF", "WEBP"):
         options["exif"] = keep.exif
+    if keep.xmp:
+        options |= _xmp_options(keep, kind)
     if keep.icc_profile and kind in ("JPEG", "PNG", "TIFF", "WEBP"):
         options["icc_profile"] = keep.icc_profile
     if keep.dpi and kind in ("JPEG", "PNG", "TIFF", "BMP"):
@@ -257,6 +262,23 @@ def _encode(picture: Picture, file: Any, kind: str) -> None:
     elif kind == "TIFF":
         options["compression"] = "tiff_adobe_deflate"
     out.save(file, kind, **options)
+
+
+def _xmp_options(keep: Keepsakes, kind: str) -> dict[str, Any]:
+    assert keep.xmp is not None
+    if kind == "PNG":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_itxt(image16.PNG_XMP, keep.xmp.decode(errors="replace"))
+        return {"pnginfo": texts}
+    if kind == "TIFF":
+        tags = Image.Exif()
+        if keep.exif:
+            tags.load(keep.exif)
+        tags[image16.XMP_TAG] = keep.xmp
+        return {"exif": tags}
+    if kind == "WEBP" or (kind == "JPEG" and len(keep.xmp) <= LARGEST_JPEG_XMP):
+        return {"xmp": keep.xmp}
+    return {}
 
 
 def _jpeg_options(keep: Keepsakes, layout: Layout) -> dict[str, Any]:

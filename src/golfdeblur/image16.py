@@ -29,6 +29,9 @@ from golfdeblur.picture import (
 
 ROWS_PER_STRIP = 64
 
+XMP_TAG, PNG_XMP = 700, "XML:com.adobe.xmp"
+"""Where XMP is in TIFF and PNG."""
+
 LARGEST_PIXELS = 178_000_000
 """A picture of more pixels than this is refused before it is decoded; just under Pillow's own limit."""
 
@@ -133,6 +136,8 @@ def write_tiff16(picture: Picture, file: Any) -> None:
         tags[34675] = keep.icc_profile
     if keep.exif:
         _copy_exif(keep.exif, tags)
+    if keep.xmp:
+        tags[XMP_TAG] = keep.xmp
     file.write(b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8))
     file.writelines(strips)
 
@@ -160,4 +165,6 @@ def write_png16(picture: Picture, file: Any) -> None:
         extra.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.keep.icc_profile)))
     if picture.keep.exif:
         extra.append((b"eXIf", picture.keep.exif.removeprefix(b"Exif\0\0")))
+    if picture.keep.xmp:
+        extra.append((b"iTXt", PNG_XMP.encode() + bytes(5) + picture.keep.xmp))
     png.write_chunks(file, [chunks[0], *extra, *chunks[1:]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,6 +20,9 @@ EXIF_TAG, GPS_TAG = 0x8769, 0x8825
 DESCRIPTIVE_TAGS = {269, 270, 271, 272, ORIENTATION_TAG, 285, 305, 306, 315, 316, 33432, EXIF_TAG, GPS_TAG}
 """What is kept of a TIFF's tags: names, dates, EXIF and GPS. The others describe how its pixels are stored."""
 
+APPENDED = (b"Container:Directory", b"MicroVideo")
+"""In the XMP of a phone's moving or HDR photo: more than one picture lies in the file, and only the first is kept."""
+
 Layout = Literal["L", "RGB"]
 
 
@@ -28,6 +32,8 @@ class Keepsakes:
 
     format: str | None = None
     exif: bytes | None = None
+    xmp: bytes | None = None
+    """Captions, keywords, ratings."""
     icc_profile: bytes | None = None
     dpi: tuple[float, float] | None = None
     quantisation: dict[int, list[int]] | None = None
@@ -146,6 +152,8 @@ def to_pil(picture: Picture) -> Image.Image:
         out.info["icc_profile"] = picture.keep.icc_profile
     if picture.keep.exif:
         out.info["exif"] = picture.keep.exif
+    if picture.keep.xmp:
+        out.info["xmp"] = picture.keep.xmp
     return out
 
 
@@ -174,6 +182,7 @@ def keepsakes(picture: Image.Image) -> Keepsakes:
     return Keepsakes(
         format="JPEG" if picture.format == "MPO" else picture.format,
         exif=_upright_exif(picture),
+        xmp=_upright_xmp(picture),
         icc_profile=picture.info.get("icc_profile"),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
         quantisation=dict(quantisation) if quantisation else None,
@@ -195,6 +204,15 @@ def _upright_exif(picture: Image.Image) -> bytes | None:
         else:
             copy[tag] = 1 if tag == ORIENTATION_TAG else value
     return copy.tobytes() if len(copy) or copy._ifds else None
+
+
+def _upright_xmp(picture: Image.Image) -> bytes | None:
+    """Return the XMP with the orientation reset; None where it describes what follows the picture in its file."""
+    stored = picture.info.get("xmp")
+    stored = stored.encode() if isinstance(stored, str) else stored
+    if not isinstance(stored, bytes) or any(word in stored for word in APPENDED):
+        return None
+    return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", stored)
 
 
 def _cmyk_to_rgb(picture: Image.Image) -> Image.Image:

@@ -49,7 +49,7 @@ def deblur_command(
 ) -> None:
     """Write a sharper copy of each image: NAME-deblurred beside it, or where -o or --out-dir say.
 
-    Size, bit depth, alpha, EXIF, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
+    Size, bit depth, alpha, EXIF, XMP, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
     from golfdeblur import deblur, folder
     from golfdeblur.cli import files
