@@ -51,13 +51,16 @@ DATA ?= ../shared/data
 SETS := $(DATA)/gopro_test $(DATA)/reds_val $(DATA)/gopro_avg_train build/uniform
 RESULTS := docs/results
 RUNS := fast-0 fast-3 paper-0 paper-3
-tables = $(foreach run,$(RUNS),$(foreach set,$(1),$(RESULTS)/$(notdir $(set))-$(run).json))
+tables = $(foreach run,$(RUNS) fast-self-ensemble,$(foreach set,$(1),$(RESULTS)/$(notdir $(set))-$(run).json))
 .PHONY: results
 results: $(VENV)/.dev
 	$(BIN)/python $(RESULTS)/uniform_pairs.py $(DATA) build/uniform
 	for run in $(RUNS); do for set in $(SETS); do \
 	  $(BIN)/golf evaluate $$set --model $${run%-*} --steps $${run#*-} --json $(RESULTS)/$$(basename $$set)-$$run.json --force; \
 	done; done
+	for set in $(SETS); do \
+	  $(BIN)/golf evaluate $$set --self-ensemble --json $(RESULTS)/$$(basename $$set)-fast-self-ensemble.json --force; \
+	done
 	$(BIN)/golf table $(call tables,$(SETS)) --into MODEL_CARD.md
 	$(BIN)/golf table $(RESULTS)/gopro_test-fast-*.json $(RESULTS)/reds_val-fast-3.json --into README.md
 	$(BIN)/python $(RESULTS)/sharp.py $(DATA)

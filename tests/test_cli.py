@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import golfdeblur
 from golfdeblur import __version__
 from golfdeblur.cli.app import app, progress
 from golfdeblur.errors import GolfError
@@ -175,6 +176,23 @@ def test_evaluate_writes_the_documented_json(tmp_path: Path, photo: np.ndarray, 
     assert scores["input_mean"]["psnr"] == scores["images"][0]["input"]["psnr"]
     assert len(result.stdout.splitlines()) == 3
     fails(golf("evaluate", folder, "--model", tiny_model, "--json", file), "--force")
+
+
+def test_a_self_ensemble_is_named_in_scores_and_tables(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
+    for part in ("blur", "sharp"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        Image.fromarray(photo).save(tmp_path / "set" / part / "a.png")
+    file = tmp_path / "scores.json"
+    done = golf("evaluate", tmp_path / "set", "-m", tiny_model, "--self-ensemble", "--json", file)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(file.read_text())["self_ensemble"] is True
+    assert ", self-ensemble |" in golf("table", file).stdout
+    photo_file = tmp_path / "set/blur/a.png"
+    fails(golf("deblur", photo_file, "-m", tiny_model, "--self-ensemble", "--strokes"), "--strokes")
+    out = tmp_path / "out.png"
+    assert golf("deblur", photo_file, "-o", out, "-m", tiny_model, "--self-ensemble").returncode == 0
+    expected = golfdeblur.load(tiny_model).deblur(photo, self_ensemble=True)
+    assert np.array_equal(np.asarray(Image.open(out)), expected)
 
 
 def test_table_goes_into_a_document(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:

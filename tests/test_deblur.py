@@ -264,6 +264,32 @@ def test_strips_give_the_same_picture_as_whole_frames(monkeypatch: pytest.Monkey
     assert strips.changes == pytest.approx(whole.changes, rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_self_ensemble_is_the_mean_over_all_turns(model: deblur.Model, photo: np.ndarray, kind: type) -> None:
+    white = 1 if kind is np.float32 else np.iinfo(kind).max
+    y = (photo / 255 * white).astype(kind)
+    turned = [np.rot90(side, k) for side in (y, y[:, ::-1]) for k in range(4)]
+    made = [model.deblur(np.ascontiguousarray(x), steps=1).astype(np.float64) for x in turned]
+    back = [np.rot90(x, -k) for x, k in zip(made, [0, 1, 2, 3] * 2, strict=True)]
+    mean = np.mean([x if i < 4 else x[:, ::-1] for i, x in enumerate(back)], axis=0)
+    result = model.deblur(y, steps=1, self_ensemble=True)
+    assert result.dtype == y.dtype
+    assert np.abs(result - mean).max() <= (1e-6 if kind is np.float32 else 0.5)
+    assert not np.array_equal(result, model.deblur(y, steps=1))
+
+
+def test_a_self_ensemble_keeps_alpha_and_counts_its_memory(
+    model: deblur.Model, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs: list[int] = []
+    plan = memory.plan
+    monkeypatch.setattr(memory, "plan", lambda need, budget: needs.append(need.stored_bytes) or plan(need, budget))
+    samples = np.concatenate([photo, photo[:, :, :1]], axis=2)
+    assert np.array_equal(model.deblur(samples, self_ensemble=True)[:, :, 3], samples[:, :, 3])
+    model.deblur(samples)
+    assert needs[:-1] == [needs[-1] + photo.nbytes + 4 * photo.size] * 8  # the picture beside its turn, and the sum
+
+
 def test_every_stroke_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
     model = golfdeblur.load()
     whole = list(model.strokes(photo, steps=2))

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from golfdeblur import image, image16
+from golfdeblur import image
 from golfdeblur import picture as pictures
 from golfdeblur.errors import ImageError
 
@@ -118,7 +118,7 @@ def test_orientation_is_applied_once_and_the_tag_reset(tmp_path: Path, photo: np
         kept = Image.open(tmp_path / name).getexif()
         assert kept.get(0x0112, 1) == 1
         assert kept[0x010F] == "Camera & Co"
-    assert np.array_equal(image16.turn(photo, orientation), turned[orientation])
+    assert np.array_equal(pictures.turn(photo, orientation), turned[orientation])
 
 
 def test_profile_and_resolution_survive(tmp_path: Path, photo: np.ndarray) -> None:

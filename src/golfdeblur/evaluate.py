@@ -65,12 +65,18 @@ def mean(scores: list[Scores]) -> Scores:
     return Scores(float(np.mean([s.psnr for s in scores])), ssim)
 
 
-def as_json(rows: list[Row], *, model: str, steps: int, data: str, runtime: str) -> dict[str, Any]:
-    """Return {"model", "runtime", "steps", "data", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}."""
+def as_json(
+    rows: list[Row], *, model: str, steps: int, data: str, runtime: str, self_ensemble: bool = False
+) -> dict[str, Any]:
+    """Return {"model", "runtime", "steps", "data", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}.
+
+    With a self-ensemble also "self_ensemble": true.
+    """
     return {
         "model": model,
         "runtime": runtime,
         "steps": steps,
+        **({"self_ensemble": True} if self_ensemble else {}),
         "data": data,
         "images": [{"name": r.name, **r.output.as_json(), "input": r.blurry.as_json()} for r in rows],
         "mean": mean([r.output for r in rows]).as_json(),
@@ -85,8 +91,9 @@ def markdown_table(results: list[dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for result in results:
         output, blurry = result["mean"], result["input_mean"]
-        reduced = f", {name}" if (name := result.get("runtime", "")) in REDUCED else ""
-        cells = [result["data"], str(len(result["images"])), result["model"] + reduced, str(result["steps"])]
+        how = f", {name}" if (name := result.get("runtime", "")) in REDUCED else ""
+        how += ", self-ensemble" if result.get("self_ensemble") else ""
+        cells = [result["data"], str(len(result["images"])), result["model"] + how, str(result["steps"])]
         cells.append(f"**{_decibels(output['psnr'])}** ({_decibels(blurry['psnr'])})")
         cells += [f"{output['ssim'][p]:.4f} ({blurry['ssim'][p]:.4f})" for p in protocols]
         lines.append("| " + " | ".join(cells) + " |")

@@ -126,11 +126,11 @@ class Manifest:
             os.close(handle)
 
 
-def settings(model: deblur.Model, steps: int, *, keep_sharp: bool, int8: bool = False) -> dict[str, Any]:
+def settings(model: deblur.Model, steps: int, *, self_ensemble: bool, keep_sharp: bool, int8: bool) -> dict[str, Any]:
     """Return what results of `model` depend on; with `int8` its 8-bit networks compute them."""
     entries = model.weights.config["networks"].items()
     hashes = {letter: (entry["int8"] if int8 else entry)["sha256"] for letter, entry in entries}
-    return {"networks": hashes, "steps": steps, "keep_sharp": keep_sharp}
+    return {"networks": hashes, "steps": steps, "self_ensemble": self_ensemble, "keep_sharp": keep_sharp}
 
 
 def file_hash(path: Path) -> str:

@@ -25,6 +25,7 @@ from golfdeblur.picture import (
     Picture,
     from_samples,
     keepsakes,
+    turn,
 )
 
 ROWS_PER_STRIP = 64
@@ -98,17 +99,6 @@ def read_tiff16(path: Path) -> Picture | None:
     if profile is not None:
         keep = replace(keep, icc_profile=bytes(profile))
     return from_samples(turn(np.ascontiguousarray(samples), int(orientation)), keep)
-
-
-def turn(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation 1 to 8 to (H, W, ...) samples."""
-    if orientation >= 5:
-        samples = samples.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        samples = samples[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        samples = samples[::-1]
-    return np.ascontiguousarray(samples)
 
 
 def write_tiff16(picture: Picture, file: Any) -> None:

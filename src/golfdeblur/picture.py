@@ -157,6 +157,17 @@ def to_pil(picture: Picture) -> Image.Image:
     return out
 
 
+def turn(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation 1 to 8 to (H, W, ...) samples."""
+    if orientation >= 5:
+        samples = samples.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    return np.ascontiguousarray(samples)
+
+
 def upright(picture: Image.Image) -> Image.Image:
     """Return the image turned as its EXIF orientation says, with the tag reset and everything else kept."""
     # exif_transpose copies; an image that is upright already is left as it is.

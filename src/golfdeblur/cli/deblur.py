@@ -10,6 +10,7 @@ import typer
 
 from golfdeblur import DEFAULT_MODEL
 from golfdeblur.cli.app import (
+    EnsembleOption,
     ForceOption,
     MemoryOption,
     ModelOption,
@@ -19,7 +20,7 @@ from golfdeblur.cli.app import (
     app,
     progress,
 )
-from golfdeblur.errors import GolfError
+from golfdeblur.errors import ConfigError, GolfError
 from golfdeblur.memory import parse_size
 from golfdeblur.strokes import STEPS
 
@@ -35,6 +36,7 @@ def deblur_command(
     ] = False,
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
+    self_ensemble: EnsembleOption = False,
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
     strokes: Annotated[
@@ -55,11 +57,23 @@ def deblur_command(
     from golfdeblur.cli import files
 
     budget = None if max_memory is None else parse_size(max_memory)
-    how = files.How(steps, with_strokes=strokes, keep_sharp=keep_sharp, force=force, as_json=as_json, quiet=quiet)
+    if strokes and self_ensemble:
+        raise ConfigError("--self-ensemble writes the mean only; leave it or --strokes out.")
+    how = files.How(
+        steps,
+        self_ensemble=self_ensemble,
+        with_strokes=strokes,
+        keep_sharp=keep_sharp,
+        force=force,
+        as_json=as_json,
+        quiet=quiet,
+    )
     if recursive:
         found = files.find(inputs, output, out_dir)
         loaded = deblur.load(model, runtime=runtime, max_memory=budget)
-        settings = folder.settings(loaded, steps, keep_sharp=keep_sharp, int8=runtime.endswith("int8"))
+        settings = folder.settings(
+            loaded, steps, self_ensemble=self_ensemble, keep_sharp=keep_sharp, int8=runtime.endswith("int8")
+        )
         files.deblur_folder(loaded, found, folder.Manifest(cast(Path, out_dir), settings), how)
         return
     targets = files.targets_of(inputs, output, out_dir)

@@ -12,6 +12,7 @@ import typer
 
 from golfdeblur import DEFAULT_MODEL
 from golfdeblur.cli.app import (
+    EnsembleOption,
     ForceOption,
     ModelOption,
     QuietOption,
@@ -31,6 +32,7 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="A folder with blur/ and sharp/, images of the same names in both.")],
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
+    self_ensemble: EnsembleOption = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
     runtime: RuntimeOption = "auto",
     force: ForceOption = False,
@@ -44,7 +46,7 @@ def evaluate(
         check_new(json_file, force=force)
     count = len(image.find_pairs(folder))
     loaded, rows = deblur.load(model, runtime=runtime), list[evaluation.Row]()
-    produced = evaluation.evaluate(folder, lambda y: loaded(y, steps=steps))
+    produced = evaluation.evaluate(folder, lambda y: loaded.deblur(y, steps=steps, self_ensemble=self_ensemble))
     for row in progress(produced, count, "Evaluating", quiet=quiet):
         rows.append(row)
         if not quiet and not sys.stdout.isatty():
@@ -55,6 +57,7 @@ def evaluate(
         steps=steps,
         data=folder.resolve().name,
         runtime=backends.resolve(runtime),
+        self_ensemble=self_ensemble,
     )
     if json_file is not None:
         write_text(json_file, json.dumps(result, indent=1) + "\n")

@@ -26,6 +26,7 @@ class How:
     """What the options say of every image."""
 
     steps: int
+    self_ensemble: bool
     with_strokes: bool
     keep_sharp: bool
     force: bool
@@ -129,7 +130,7 @@ def deblur_file(
     if how.with_strokes:
         restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
     else:
-        restored = model.run(picture, steps=how.steps)
+        restored = model.run(picture, steps=how.steps, self_ensemble=how.self_ensemble)
     kept = model.why_keep(picture, restored) if how.keep_sharp else None
     del picture  # a large photo need not be held while it is encoded
     restored_at = time.perf_counter()
