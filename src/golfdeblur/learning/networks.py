@@ -259,8 +259,8 @@ PRESETS = {
         g={"network": "residual-cnn", "filters": 16},
     ),
     "fast": Preset(
-        f={"network": "residual-unet", "widths": [32, 48, 80], "blocks": [2, 2, 2], "unshuffle": 2, "scales": 4},
-        g={"network": "residual-unet", "widths": [16, 16, 32], "blocks": [1, 1, 1], "unshuffle": 2},
+        f={"network": "residual-unet", "widths": [32, 48, 80], "blocks": [3, 2, 2], "unshuffle": 2, "scales": 4},
+        g={"network": "residual-unet", "widths": [16, 16, 24], "blocks": [1, 1, 1], "unshuffle": 2},
     ),
 }
 
