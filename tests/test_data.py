@@ -41,6 +41,16 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert not torch.equal(reseeded.sharp, wanted[7].sharp)
 
 
+def test_blocks_made_ahead_are_the_same() -> None:
+    small = dataclasses.replace(SMALL, streams=2)
+    here, ahead = Mixture(sources(), small, CPU), Mixture(sources(), small, CPU, workers=2)
+    for step in (0, 1, 2, 3, 9, 10, 30, 5):  # also steps that do not follow each other
+        wanted, found = here.batch(step), ahead.batch(step)
+        assert torch.equal(found.blurry, wanted.blurry)
+        assert torch.equal(found.sharp, wanted.sharp)
+        assert found.names == wanted.names
+
+
 def test_batches_have_the_shape_and_range_of_images() -> None:
     mixture = Mixture(sources(), SMALL, CPU)
     batch = mixture.batch(5)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as nf
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.learning import blur
@@ -192,8 +195,9 @@ class Batch:
 class Mixture:
     """Batches from weighted sources; `batch(step)` depends on the seed and the step alone.
 
-    Of several processes, each makes its own `part` = (index, number) of every batch. Raises ConfigError if the
-    streams cannot be shared out equally.
+    Of several processes, each makes its own `part` = (index, number) of every batch. With `workers` above 0 so many
+    further processes make the blocks ahead of time, on the CPU: for a GPU, which would wait for them. Raises
+    ConfigError if the streams cannot be shared out equally.
     """
 
     def __init__(
@@ -203,6 +207,7 @@ class Mixture:
         device: torch.device,
         *,
         part: tuple[int, int] = (0, 1),
+        workers: int = 0,
     ) -> None:
         index, number = part
         if config.streams % number:
@@ -214,10 +219,12 @@ class Mixture:
         self.weights = torch.tensor([weight for _, weight in sources])
         self.config = config
         self.device = device
+        self.workers = workers
         self.seconds_waited = 0.0
         share = config.streams // number
         self._streams = range(index * share, (index + 1) * share)
         self._blocks: dict[tuple[int, int], Batch] = {}
+        self._ahead: Iterator[tuple[tuple[int, int], Batch]] = iter(())
 
     def batch(self, step: int) -> Batch:
         """Cut the patches of one step, each flipped and turned at random."""
@@ -227,10 +234,12 @@ class Mixture:
         numbers = range(max(0, newest - config.blocks_kept + 1), newest + 1)
         for old in [key for key in self._blocks if key[0] < numbers[0]]:
             del self._blocks[old]
+        for key in itertools.product(numbers, self._streams):
+            if key not in self._blocks:
+                self._blocks[key] = self._made_ahead(key) if self.workers else self.block(*key)
         cuts: list[Crop] = []
         for stream in self._streams:
-            # Made in this thread: a second one that computes would only take the cores from the step (docs/log.md).
-            blocks = [self._kept(number, stream) for number in numbers]
+            blocks = [self._blocks[number, stream] for number in numbers]
             generator = seeded_generator(config.seed, 1, step, stream)
             cuts += [_cut_patch(blocks, generator, config.patch_px) for _ in range(config.batch // config.streams)]
         blurry = torch.stack([blurry for blurry, _, _ in cuts]).float() / 255
@@ -239,10 +248,23 @@ class Mixture:
         self.seconds_waited += time.perf_counter() - started
         return batch
 
-    def _kept(self, number: int, stream: int) -> Batch:
-        if (number, stream) not in self._blocks:
-            self._blocks[number, stream] = self.block(number, stream)
-        return self._blocks[number, stream]
+    def _made_ahead(self, key: tuple[int, int]) -> Batch:
+        """Return a block from the workers, which make those that follow it meanwhile."""
+        found, block = next(self._ahead, (None, None))
+        if found != key or block is None:  # the first block, or steps that do not follow each other
+            maker = Mixture(
+                list(zip(self.sources, self.weights.tolist(), strict=True)), self.config, torch.device("cpu")
+            )
+            loader: DataLoader[tuple[tuple[int, int], Batch]] = DataLoader(
+                _Blocks(maker),
+                batch_size=None,
+                sampler=_Following(key, self._streams),
+                num_workers=self.workers,
+                collate_fn=_as_it_is,
+            )
+            self._ahead = iter(loader)
+            _, block = next(self._ahead)
+        return Batch(block.blurry.to(self.device), block.sharp.to(self.device), block.names)
 
     @torch.no_grad()
     def block(self, number: int, stream: int = 0) -> Batch:
@@ -259,6 +281,33 @@ class Mixture:
         blurry = torch.stack([s if same else b for (b, s, _), same in zip(crops, identical, strict=True)])
         sharp = torch.stack([s for _, s, _ in crops])
         return Batch((255 * blurry).round().byte(), (255 * sharp).round().byte(), [name for _, _, name in crops])
+
+
+class _Blocks(Dataset[tuple[tuple[int, int], Batch]]):
+    """The blocks of a mixture by (number, stream), for a DataLoader's processes."""
+
+    def __init__(self, mixture: Mixture) -> None:
+        self.mixture = mixture
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[tuple[int, int], Batch]:
+        return key, self.mixture.block(*key)
+
+
+def _as_it_is(item: tuple[tuple[int, int], Batch]) -> tuple[tuple[int, int], Batch]:
+    return item
+
+
+class _Following(Sampler[tuple[int, int]]):
+    """All (number, stream) from a first one on, in the order in which a run needs them."""
+
+    def __init__(self, first: tuple[int, int], streams: range) -> None:
+        self.first = first
+        self.streams = streams
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        number, stream = self.first
+        yield from ((number, later) for later in self.streams if later >= stream)
+        yield from ((further, any_) for further in itertools.count(number + 1) for any_ in self.streams)
 
 
 def seeded_generator(*numbers: int) -> torch.Generator:

@@ -36,29 +36,37 @@ class Muon(torch.optim.Optimizer):
         """Make one step; there is no closure to evaluate."""
         assert closure is None
         for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["average"] = torch.zeros_like(parameter)
-                average = state["average"].lerp_(parameter.grad, 1 - group["momentum"])
-                ahead = parameter.grad.lerp(average, group["momentum"])
-                matrix = orthogonalised(ahead.reshape(len(ahead), -1))
-                size = UPDATE_RMS * max(matrix.shape) ** 0.5
-                parameter.add_(matrix.reshape(ahead.shape), alpha=-group["lr"] * size)
+                if parameter.grad is not None:
+                    alike.setdefault(parameter.shape, []).append(parameter)
+            for shape, parameters in alike.items():
+                # Kernels of one shape in one go: on a GPU the calls themselves are what takes the time.
+                ahead = torch.stack([self._looked_ahead(p, group["momentum"]) for p in parameters])
+                size = UPDATE_RMS * max(ahead.shape[1:]) ** 0.5
+                for parameter, matrix in zip(parameters, orthogonalised(ahead), strict=True):
+                    parameter.add_(matrix.reshape(shape), alpha=-group["lr"] * size)
+
+    def _looked_ahead(self, parameter: nn.Parameter, momentum: float) -> Tensor:
+        """Update the kernel's average gradient, and return it a step further on."""
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        if not state:
+            state["average"] = torch.zeros_like(parameter)
+        average = state["average"].lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(average, momentum).flatten(1)
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Return the (m, n) matrix with nearly the same singular vectors and all singular values between 0.7 and 1.2."""
+    """Return (..., m, n) matrices with nearly the same singular vectors and all singular values in 0.7 to 1.2."""
     a, b, c = NEWTON_SCHULZ
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-12)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.mT if tall else matrix
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-12)
     for _ in range(5):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 class Optimiser:

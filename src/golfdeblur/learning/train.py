@@ -11,6 +11,7 @@ import contextlib
 import copy
 import dataclasses
 import math
+import os
 import signal
 import threading
 import time
@@ -60,6 +61,7 @@ def train(
     handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=handlers)
     torch.manual_seed(config.seed)
+    torch.backends.cudnn.benchmark = True
     objective, history = build_objective(config, inputs)
     sources, judge = _data(config, inputs, accelerator.device)
     training = _Training(config, accelerator, objective, _run(folder, config, inputs, history))
@@ -102,7 +104,10 @@ class _Training:
         self._resume()
         part = self.accelerator.process_index, self.accelerator.num_processes
         seeded = dataclasses.replace(self.config.mixture, seed=self.config.seed)
-        mixture = mixtures.Mixture(sources, seeded, self.accelerator.device, part=part)
+        workers = 0  # on the CPU they would only take the cores from the step (docs/log.md)
+        if self.accelerator.device.type == "cuda":
+            workers = max(1, (os.cpu_count() or 1) // self.accelerator.num_processes - 2)
+        mixture = mixtures.Mixture(sources, seeded, self.accelerator.device, part=part, workers=workers)
         if self.config.perceptual != "none" and self.config.balance == 0 and self.step == 0:
             self._measure_balance(mixture)
         with _stop_signal() as stopped:
@@ -258,7 +263,8 @@ class _Training:
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.objective.loss.balance.copy_(state["balance"])
-        self.window = state["window"]
+        device = self.accelerator.device
+        self.window = [{name: value.to(device) for name, value in terms.items()} for terms in state["window"]]
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_gain_db, self.lowest_loss = state["best_gain_db"], state["lowest_loss"]
 
