@@ -4,7 +4,7 @@ import torch
 
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning.golf import GolfOptimizer
-from golfdeblur.learning.networks import BasicBlock, ResidualCNN, ResidualUNet, build, count_parameters
+from golfdeblur.learning.networks import BasicBlock, InstanceNorm, ResidualCNN, ResidualUNet, build, count_parameters
 
 TABLE_1 = {16: (2352, 38016, 38016, 38016, 3347, 441, 120_188), 32: (4704, 151808, 151808, 151808, 5779, 441, 466_348)}
 
@@ -18,7 +18,17 @@ def test_stages_of_the_paper_have_the_parameters_of_table_1(filters: int) -> Non
 
 def test_a_basic_block_is_pre_activation() -> None:
     names = [type(m).__name__ for m in BasicBlock(16, 3).branch]
-    assert names == ["InstanceNorm2d", "ReLU", "Conv2d", "InstanceNorm2d", "ReLU", "Conv2d"]
+    assert names == ["InstanceNorm", "ReLU", "Conv2d", "InstanceNorm", "ReLU", "Conv2d"]
+
+
+def test_instance_norm_written_out_is_instance_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm, x = InstanceNorm(4), torch.rand(2, 4, 9, 7)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    wanted = norm(x)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert norm(x).sub(wanted).abs().max() < 1e-5
+    assert norm(x.bfloat16()).dtype == torch.bfloat16
 
 
 def test_the_paper_counts_50_layers() -> None:

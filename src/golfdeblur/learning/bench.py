@@ -16,7 +16,7 @@ from torch import Tensor
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.config import TrainConfig
 from golfdeblur.learning.data import Photo
-from golfdeblur.learning.mixture import Batch, Mixture, PhotoSource
+from golfdeblur.learning.mixture import Batch, Mixture, PhotoSource, workers_beside
 from golfdeblur.learning.objective import Inputs, build_objective
 from golfdeblur.learning.optimiser import Optimiser
 
@@ -54,7 +54,8 @@ def bench_training(config: TrainConfig, *, seconds: float = 10.0, compiled: bool
                 trial = dataclasses.replace(config, bf16=bf16, perceptual="none")
                 learn = _learner(trial, device, compiled=mode == "compiled", layout=layout)
                 photos = PhotoSource(_photos(config), config.blur)
-                mixture = Mixture([(photos, 1.0)], config.mixture, device)
+                workers = workers_beside(device)
+                mixture = Mixture([(photos, 1.0)], config.mixture, device, workers=workers)
                 step = _rate(functools.partial(_same_batch, learn, mixture.batch(0)), config, seconds)
                 loop = _rate(functools.partial(_next_batch, learn, mixture), config, seconds)
                 name = "channels last" if layout == torch.channels_last else "contiguous"

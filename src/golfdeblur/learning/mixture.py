@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -281,6 +282,16 @@ class Mixture:
         blurry = torch.stack([s if same else b for (b, s, _), same in zip(crops, identical, strict=True)])
         sharp = torch.stack([s for _, s, _ in crops])
         return Batch((255 * blurry).round().byte(), (255 * sharp).round().byte(), [name for _, _, name in crops])
+
+
+def workers_beside(device: torch.device, processes: int = 1) -> int:
+    """Return how many workers each of `processes` takes: all cores but two for a GPU, none for the CPU.
+
+    On the CPU they would only take the cores from the step (docs/log.md).
+    """
+    if device.type == "cpu":
+        return 0
+    return max(1, (os.cpu_count() or 1) // processes - 2)
 
 
 class _Blocks(Dataset[tuple[tuple[int, int], Batch]]):

@@ -11,7 +11,6 @@ import contextlib
 import copy
 import dataclasses
 import math
-import os
 import signal
 import threading
 import time
@@ -104,9 +103,7 @@ class _Training:
         self._resume()
         part = self.accelerator.process_index, self.accelerator.num_processes
         seeded = dataclasses.replace(self.config.mixture, seed=self.config.seed)
-        workers = 0  # on the CPU they would only take the cores from the step (docs/log.md)
-        if self.accelerator.device.type == "cuda":
-            workers = max(1, (os.cpu_count() or 1) // self.accelerator.num_processes - 2)
+        workers = mixtures.workers_beside(self.accelerator.device, self.accelerator.num_processes)
         mixture = mixtures.Mixture(sources, seeded, self.accelerator.device, part=part, workers=workers)
         if self.config.perceptual != "none" and self.config.balance == 0 and self.step == 0:
             self._measure_balance(mixture)
