@@ -48,6 +48,7 @@ def bench_training(config: TrainConfig, *, seconds: float = 10.0, compiled: bool
     figure is taken over `seconds`. Stage g runs behind an untrained propagator, which costs the same.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True  # as in a run
     for bf16 in (False, True):
         for mode in ("eager", "compiled") if compiled else ("eager",):
             for layout in (torch.contiguous_format, torch.channels_last):

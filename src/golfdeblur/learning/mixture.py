@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as nf
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.learning import blur
@@ -260,7 +260,7 @@ class Mixture:
             loader: DataLoader[tuple[tuple[int, int], Batch]] = DataLoader(
                 _Blocks(maker),
                 batch_size=None,
-                sampler=_Following(key, self._streams),
+                sampler=_following(key, self._streams),
                 num_workers=self.workers,
                 collate_fn=_as_it_is,
             )
@@ -309,17 +309,10 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
-class _Following(Sampler[tuple[int, int]]):
-    """All (number, stream) from a first one on, in the order in which a run needs them."""
-
-    def __init__(self, first: tuple[int, int], streams: range) -> None:
-        self.first = first
-        self.streams = streams
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        number, stream = self.first
-        yield from ((number, later) for later in self.streams if later >= stream)
-        yield from ((further, any_) for further in itertools.count(number + 1) for any_ in self.streams)
+def _following(first: tuple[int, int], streams: range) -> Iterator[tuple[int, int]]:
+    """Yield all (number, stream) from a first one on, in the order in which a run needs them."""
+    keys = ((number, stream) for number in itertools.count(first[0]) for stream in streams)
+    return itertools.dropwhile(lambda key: key != first, keys)
 
 
 def seeded_generator(*numbers: int) -> torch.Generator:
