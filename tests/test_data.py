@@ -51,6 +51,25 @@ def test_blocks_made_ahead_are_the_same() -> None:
         assert found.names == wanted.names
 
 
+def test_pairs_are_made_on_the_device_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tensor without values stands for a GPU's: to mix it with the CPU's, or to look at its values, is an error."""
+
+    class Generator:  # there is none for that device
+        def __new__(cls, device: str = "cpu", make: type = torch.Generator) -> torch.Generator:
+            return make("cpu")
+
+    monkeypatch.setattr(torch, "Generator", Generator)
+    (photos, share), *others = sources()
+    assert isinstance(photos, PhotoSource)
+    every = {"layers": 0.5, "linear_light": 0.5, "saturated": 0.5, "jpeg": 1.0, "toned": 0.5, "reduction": 1.5}
+    photos = PhotoSource(photos.photos, dataclasses.replace(BLUR, **every))
+    config = dataclasses.replace(SMALL, block_pairs=24)
+    batch = Mixture([(photos, share), *others], config, torch.device("meta"), workers=1).batch(0)
+    assert batch.blurry.device.type == batch.sharp.device.type == "meta"
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        _ = batch.blurry + torch.ones(4, 3, 32, 32)
+
+
 def test_batches_have_the_shape_and_range_of_images() -> None:
     mixture = Mixture(sources(), SMALL, CPU)
     batch = mixture.batch(5)

@@ -3,6 +3,9 @@
 A `Mixture` cuts training batches in two stages, both functions of (seed, number) alone, so that a resumed run sees
 what an unbroken one would have seen. Every `steps_per_block` steps a *block* of larger pairs is made from all
 sources (this is where blur is synthesised); every step cuts its patches from the last few blocks.
+
+A source makes pairs in two stages too. It *cuts*: it chooses what the pairs show, photo by photo, which is work for a
+CPU. From what it has cut it *makes* the pairs, all at once, which is work for the device that trains.
 """
 
 from __future__ import annotations
@@ -43,18 +46,27 @@ class PhotoSource:
         self.photos = photos
         self.config = config
 
+    def cut(self, generator: torch.Generator, count: int, size_px: int) -> tuple[Tensor, Tensor, list[str]]:
+        """Choose `count` crops, (count, 3, S, S) uint8, and their tones, (count, 4), as `_toned` takes them."""
+        side = size_px + 2 * self.config.margin_px
+        chosen = [self._cut_one(generator, side) for _ in range(count)]
+        tones = torch.stack([_tone(generator, self.config.toned) for _ in chosen])
+        return torch.stack([pixels for pixels, _ in chosen]), tones, [name for _, name in chosen]
+
+    def make(
+        self, cut: tuple[Tensor, Tensor, list[str]], generator: torch.Generator, size_px: int, device: torch.device
+    ) -> list[Crop]:
+        """Blur what `cut` chose, on `device`."""
+        pixels, tones, names = cut
+        source = _toned(pixels.to(device).float() / 255, tones)
+        return list(zip(*blur.random_pairs(source, generator, self.config, size_px=size_px), names, strict=True))
+
     def crops(self, generator: torch.Generator, count: int, *, size_px: int, device: torch.device) -> list[Crop]:
         """Make `count` pairs of crops."""
-        if count == 0:
-            return []
-        side = size_px + 2 * self.config.margin_px
-        chosen = [self._cut(generator, side) for _ in range(count)]
-        source = torch.stack([_toned(pixels, generator, self.config.toned) for pixels, _ in chosen]).to(device)
-        blurry, sharp = blur.random_pairs(source, generator, self.config, size_px=size_px)
-        return [(b, s, name) for b, s, (_, name) in zip(blurry, sharp, chosen, strict=True)]
+        return self.make(self.cut(generator, count, size_px), generator, size_px, device)
 
-    def _cut(self, generator: torch.Generator, side: int) -> tuple[Tensor, str]:
-        """Cut a crop in [0, 1], most often one with texture that is in focus: a soft target teaches not to sharpen."""
+    def _cut_one(self, generator: torch.Generator, side: int) -> tuple[Tensor, str]:
+        """Cut a uint8 crop, most often one with texture that is in focus: a soft target teaches not to sharpen."""
         any_will_do = torch.rand((), generator=generator) < 0.08
         wished = round(side * _reduction(generator, self.config.reduction))
         for attempt in range(8):
@@ -63,9 +75,10 @@ class PhotoSource:
             top, left = _random_corner(generator, photo.pixels.shape[-2:], taken)
             if any_will_do or attempt == 7 or _in_focus(photo, top, left, taken):
                 break
-        crop = photo.pixels[:, top : top + taken, left : left + taken].float() / 255
+        crop = photo.pixels[:, top : top + taken, left : left + taken]
         if taken > side:
-            crop = nf.interpolate(crop[None], (side, side), mode="bicubic", antialias=True)[0].clamp(0, 1)
+            smaller = nf.interpolate(crop[None].float(), (side, side), mode="bicubic", antialias=True)[0]
+            crop = smaller.round().clamp(0, 255).byte()
         return crop, photo.name
 
 
@@ -77,14 +90,22 @@ def _reduction(generator: torch.Generator, most: float) -> float:
     return most**draw if half < 0.5 else 1.0
 
 
-def _toned(crop: Tensor, generator: torch.Generator, share: float) -> Tensor:
-    """Change the tone of a share of the crops, (3, S, S) in [0, 1]: a gamma and, for each colour, a gain up to 1."""
+def _tone(generator: torch.Generator, share: float) -> Tensor:
+    """Draw a crop's tone, a gamma and for each colour a gain up to 1: all of them 1 but for a `share` of the crops."""
     if share == 0 or float(torch.rand((), generator=generator)) >= share:
-        return crop
-    exponent = torch.exp(TONE_GAMMA * (2 * torch.rand((), generator=generator) - 1))
+        return torch.ones(4)
+    exponent = torch.exp(TONE_GAMMA * (2 * torch.rand(1, generator=generator) - 1))
     light = 1 - TONE_LOSS * torch.rand((), generator=generator)
     colour = 1 - TONE_LOSS / 2 * torch.rand(3, generator=generator)
-    return crop**exponent * (light * colour)[:, None, None]
+    return torch.cat([exponent, light * colour])
+
+
+def _toned(crops: Tensor, tones: Tensor) -> Tensor:
+    """Change the tone of `crops`, (B, 3, S, S) in [0, 1], where there is one to change."""
+    changed = torch.nonzero((tones != 1).any(1))[:, 0].to(crops.device)
+    tones = tones.to(crops.device)[changed, :, None, None]
+    crops[changed] = crops[changed] ** tones[:, :1] * tones[:, 1:]
+    return crops
 
 
 def _in_focus(photo: Photo, top: int, left: int, side: int) -> bool:
@@ -105,15 +126,20 @@ class PairSource:
     def __init__(self, pairs: list[tuple[Tensor, Tensor, str]]) -> None:
         self.pairs = pairs
 
-    def crops(self, generator: torch.Generator, count: int, *, size_px: int, device: torch.device) -> list[Crop]:
-        """Cut `count` pairs of crops."""
+    def cut(self, generator: torch.Generator, count: int, size_px: int) -> list[Crop]:
+        """Cut `count` pairs of crops, uint8."""
         out = []
         for _ in range(count):
             blurry, sharp, name = self.pairs[int(torch.randint(len(self.pairs), (), generator=generator))]
             top, left = _random_corner(generator, sharp.shape[-2:], size_px)
             window = (slice(None), slice(top, top + size_px), slice(left, left + size_px))
-            out.append((blurry[window].to(device).float() / 255, sharp[window].to(device).float() / 255, name))
+            # Copies: to another process a view would take its whole image along.
+            out.append((blurry[window].clone(), sharp[window].clone(), name))
         return out
+
+    def make(self, cut: list[Crop], generator: torch.Generator, size_px: int, device: torch.device) -> list[Crop]:
+        """Bring what was cut to `device`."""
+        return [(blurry.to(device).float() / 255, sharp.to(device).float() / 255, name) for blurry, sharp, name in cut]
 
 
 class VideoSource:
@@ -124,20 +150,29 @@ class VideoSource:
         self.name = name
         self.config = config
 
-    def crops(self, generator: torch.Generator, count: int, *, size_px: int, device: torch.device) -> list[Crop]:
-        """Average `count` runs of frames, each in a crop; the middle frame is the target."""
+    def cut(self, generator: torch.Generator, count: int, size_px: int) -> list[tuple[Tensor, bool, str]]:
+        """Cut `count` runs of frames, (T, 3, size_px, size_px) uint8, and draw whether to average in linear light."""
         out = []
         for _ in range(count):
             n = self.config.frames[int(torch.randint(len(self.config.frames), (), generator=generator))]
             first = int(torch.randint(len(self.frames) - n + 1, (), generator=generator))
             top, left = _random_corner(generator, self.frames.shape[-2:], size_px)
-            clip = self.frames[first : first + n, :, top : top + size_px, left : left + size_px].to(device) / 255
+            clip = self.frames[first : first + n, :, top : top + size_px, left : left + size_px].clone()
             linear = float(torch.rand((), generator=generator)) < self.config.linear_light
-            out.append((*average_clip(clip, linear=linear), f"{self.name}#{first}"))
+            out.append((clip, linear, f"{self.name}#{first}"))
         return out
+
+    def make(
+        self, cut: list[tuple[Tensor, bool, str]], generator: torch.Generator, size_px: int, device: torch.device
+    ) -> list[Crop]:
+        """Average every run on `device`; its middle frame is the target."""
+        return [(*average_clip(clip.to(device) / 255, linear=linear), name) for clip, linear, name in cut]
 
 
 Source = PhotoSource | PairSource | VideoSource
+
+Cut = list[Any]
+"""What each source has cut for a block, None where that is nothing: the argument of its own `make`."""
 
 
 def average_clip(clip: Tensor, *, linear: bool) -> tuple[Tensor, Tensor]:
@@ -198,8 +233,8 @@ class Mixture:
     """Batches from weighted sources; `batch(step)` depends on the seed and the step alone.
 
     Of several processes, each makes its own `part` = (index, number) of every batch. With `workers` above 0 so many
-    further processes make the blocks ahead of time, on the CPU: for a GPU, which would wait for them. Raises
-    ConfigError if the streams cannot be shared out equally.
+    further processes cut what the blocks show ahead of time: for a GPU, which would wait for it. Raises ConfigError if
+    the streams cannot be shared out equally.
     """
 
     def __init__(
@@ -226,7 +261,7 @@ class Mixture:
         share = config.streams // number
         self._streams = range(index * share, (index + 1) * share)
         self._blocks: dict[tuple[int, int], Batch] = {}
-        self._ahead: Iterator[tuple[tuple[int, int], Batch]] = iter(())
+        self._ahead: Iterator[tuple[tuple[int, int], Cut]] = iter(())
 
     def batch(self, step: int) -> Batch:
         """Cut the patches of one step, each flipped and turned at random."""
@@ -238,7 +273,7 @@ class Mixture:
             del self._blocks[old]
         for key in itertools.product(numbers, self._streams):
             if key not in self._blocks:
-                self._blocks[key] = self._made_ahead(key) if self.workers else self.block(*key)
+                self._blocks[key] = self.block(*key)
         cuts: list[Crop] = []
         for stream in self._streams:
             blocks = [self._blocks[number, stream] for number in numbers]
@@ -250,59 +285,66 @@ class Mixture:
         self.seconds_waited += time.perf_counter() - started
         return batch
 
-    def _made_ahead(self, key: tuple[int, int]) -> Batch:
-        """Return a block from the workers, which make those that follow it meanwhile."""
-        found, block = next(self._ahead, (None, None))
-        if found != key or block is None:  # the first block, or steps that do not follow each other
-            maker = Mixture(
-                list(zip(self.sources, self.weights.tolist(), strict=True)), self.config, torch.device("cpu")
-            )
-            loader: DataLoader[tuple[tuple[int, int], Batch]] = DataLoader(
-                _Blocks(maker),
+    @torch.no_grad()
+    def block(self, number: int, stream: int = 0) -> Batch:
+        """Make the pairs of block `number` of a stream, (block_pairs / streams, 3, block_px, block_px)."""
+        config = self.config
+        cut = self._cut_ahead((number, stream)) if self.workers else self.cut(number, stream)
+        generator = seeded_generator(config.seed, 5, number, stream)
+        crops: list[Crop] = []
+        for source, chosen in zip(self.sources, cut, strict=True):
+            crops += source.make(chosen, generator, config.block_px, self.device) if chosen else []
+        identical = torch.rand(len(crops), generator=generator) < config.identity
+        blurry = torch.stack([s if same else b for (b, s, _), same in zip(crops, identical, strict=True)])
+        sharp = torch.stack([s for _, s, _ in crops])
+        return Batch((255 * blurry).round().byte(), (255 * sharp).round().byte(), [name for _, _, name in crops])
+
+    def cut(self, number: int, stream: int) -> Cut:
+        """Let every source cut its share of a block."""
+        generator = seeded_generator(self.config.seed, 0, number, stream)
+        pairs = self.config.block_pairs // self.config.streams
+        drawn = torch.multinomial(self.weights, pairs, replacement=True, generator=generator)
+        counts = drawn.bincount(minlength=len(self.sources)).tolist()
+        return [
+            source.cut(generator, count, self.config.block_px) if count else None
+            for source, count in zip(self.sources, counts, strict=True)
+        ]
+
+    def _cut_ahead(self, key: tuple[int, int]) -> Cut:
+        """Return what `cut` does from the workers, which cut for the blocks that follow meanwhile."""
+        found, cut = next(self._ahead, (None, None))
+        if found != key or cut is None:  # the first block, or steps that do not follow each other
+            sources = list(zip(self.sources, self.weights.tolist(), strict=True))
+            loader: DataLoader[tuple[tuple[int, int], Cut]] = DataLoader(
+                _Cuts(Mixture(sources, self.config, torch.device("cpu"))),
                 batch_size=None,
                 sampler=_following(key, self._streams),
                 num_workers=self.workers,
                 collate_fn=_as_it_is,
             )
             self._ahead = iter(loader)
-            _, block = next(self._ahead)
-        return Batch(block.blurry.to(self.device), block.sharp.to(self.device), block.names)
-
-    @torch.no_grad()
-    def block(self, number: int, stream: int = 0) -> Batch:
-        """Make the pairs of block `number` of a stream, (block_pairs / streams, 3, block_px, block_px)."""
-        config = self.config
-        generator = seeded_generator(config.seed, 0, number, stream)
-        pairs = config.block_pairs // config.streams
-        chosen = torch.multinomial(self.weights, pairs, replacement=True, generator=generator)
-        crops: list[Crop] = []
-        for index, source in enumerate(self.sources):
-            count = int((chosen == index).sum())
-            crops += source.crops(generator, count, size_px=config.block_px, device=self.device)
-        identical = torch.rand(len(crops), generator=generator) < config.identity
-        blurry = torch.stack([s if same else b for (b, s, _), same in zip(crops, identical, strict=True)])
-        sharp = torch.stack([s for _, s, _ in crops])
-        return Batch((255 * blurry).round().byte(), (255 * sharp).round().byte(), [name for _, _, name in crops])
+            _, cut = next(self._ahead)
+        return cut
 
 
 def workers_beside(device: torch.device, processes: int = 1) -> int:
-    """Return how many workers each of `processes` takes: all cores but two for a GPU, none for the CPU.
+    """Return how many workers each of `processes` takes: up to four beside a GPU, none on the CPU.
 
-    On the CPU they would only take the cores from the step (docs/log.md).
+    A core cuts hundreds of pairs a second, and on the CPU the step would miss it (docs/log.md).
     """
     if device.type == "cpu":
         return 0
-    return max(1, (os.cpu_count() or 1) // processes - 2)
+    return min(4, max(1, (os.cpu_count() or 1) // processes - 2))
 
 
-class _Blocks(Dataset[tuple[tuple[int, int], Batch]]):
-    """The blocks of a mixture by (number, stream), for a DataLoader's processes."""
+class _Cuts(Dataset[tuple[tuple[int, int], Cut]]):
+    """What a mixture cuts for the block (number, stream), for a DataLoader's processes."""
 
     def __init__(self, mixture: Mixture) -> None:
         self.mixture = mixture
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[tuple[int, int], Batch]:
-        return key, self.mixture.block(*key)
+    def __getitem__(self, key: tuple[int, int]) -> tuple[tuple[int, int], Cut]:
+        return key, self.mixture.cut(*key)
 
 
 def _as_it_is(item: Any) -> Any:
