@@ -276,7 +276,7 @@ PRESETS = {
     ),
     "fast": Preset(
         f={"network": "residual-unet", "widths": [32, 48, 80], "blocks": [3, 2, 2], "unshuffle": 2, "scales": 4},
-        g={"network": "residual-unet", "widths": [16, 16, 24], "blocks": [1, 1, 1], "unshuffle": 2},
+        g={"network": "residual-unet", "widths": [16, 24], "blocks": [1, 1], "unshuffle": 4},
     ),
 }
 
