@@ -238,12 +238,17 @@ def test_fine_tuning_starts_from_given_weights(tmp_path: Path, photos: dict[str,
 
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_training_lowers_the_loss(tmp_path: Path, inputs: Inputs, optimiser: str) -> None:
-    config = dataclasses.replace(TINY, steps=60, validate_every=60, log_every=20, lr=2e-3, optimiser=optimiser)
-    train(config, inputs, tmp_path)
-    rows = read_log(tmp_path)
+    few = dataclasses.replace(TINY.mixture, block_pairs=8, steps_per_block=60)  # so few pairs are learnt in 60 steps
+    config = dataclasses.replace(
+        TINY, steps=60, validate_every=60, log_every=20, lr=2e-3, optimiser=optimiser, mixture=few
+    )
+    train(config, inputs, tmp_path / "learns")
+    rows = read_log(tmp_path / "learns")
     blurry, x0 = rows[-1]["psnr_db"]["photos"]
     assert x0 > blurry
-    assert rows[-2]["loss"] < rows[0]["loss"]
+    # Some patches are harder than others: a run that hardly moves sees the same ones.
+    train(dataclasses.replace(config, lr=config.lr_end), inputs, tmp_path / "stays")
+    assert rows[-2]["loss"] < 0.97 * read_log(tmp_path / "stays")[-2]["loss"]
 
 
 def test_max_minutes_ends_with_a_checkpoint(tmp_path: Path, inputs: Inputs) -> None:
