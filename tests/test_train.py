@@ -246,6 +246,7 @@ def test_training_lowers_the_loss(tmp_path: Path, inputs: Inputs, optimiser: str
     rows = read_log(tmp_path / "learns")
     blurry, x0 = rows[-1]["psnr_db"]["photos"]
     assert x0 > blurry
+    assert rows[-2]["loss"] < rows[0]["loss"]
     # Some patches are harder than others: a run that hardly moves sees the same ones.
     train(dataclasses.replace(config, lr=config.lr_end), inputs, tmp_path / "stays")
     assert rows[-2]["loss"] < 0.97 * read_log(tmp_path / "stays")[-2]["loss"]

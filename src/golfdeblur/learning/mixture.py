@@ -54,16 +54,17 @@ class PhotoSource:
         return torch.stack([pixels for pixels, _ in chosen]), tones, [name for _, name in chosen]
 
     def make(
-        self, cut: tuple[Tensor, Tensor, list[str]], generator: torch.Generator, size_px: int, device: torch.device
+        self, cut: tuple[Tensor, Tensor, list[str]], generator: torch.Generator, device: torch.device
     ) -> list[Crop]:
         """Blur what `cut` chose, on `device`."""
         pixels, tones, names = cut
+        size_px = pixels.shape[-1] - 2 * self.config.margin_px
         source = _toned(pixels.to(device).float() / 255, tones)
         return list(zip(*blur.random_pairs(source, generator, self.config, size_px=size_px), names, strict=True))
 
     def crops(self, generator: torch.Generator, count: int, *, size_px: int, device: torch.device) -> list[Crop]:
         """Make `count` pairs of crops."""
-        return self.make(self.cut(generator, count, size_px), generator, size_px, device)
+        return self.make(self.cut(generator, count, size_px), generator, device)
 
     def _cut_one(self, generator: torch.Generator, side: int) -> tuple[Tensor, str]:
         """Cut a uint8 crop, most often one with texture that is in focus: a soft target teaches not to sharpen."""
@@ -101,7 +102,7 @@ def _tone(generator: torch.Generator, share: float) -> Tensor:
 
 
 def _toned(crops: Tensor, tones: Tensor) -> Tensor:
-    """Change the tone of `crops`, (B, 3, S, S) in [0, 1], where there is one to change."""
+    """Change the tone of `crops`, (B, 3, S, S) in [0, 1], in place, where there is one to change."""
     changed = torch.nonzero((tones != 1).any(1))[:, 0].to(crops.device)
     tones = tones.to(crops.device)[changed, :, None, None]
     crops[changed] = crops[changed] ** tones[:, :1] * tones[:, 1:]
@@ -137,7 +138,7 @@ class PairSource:
             out.append((blurry[window].clone(), sharp[window].clone(), name))
         return out
 
-    def make(self, cut: list[Crop], generator: torch.Generator, size_px: int, device: torch.device) -> list[Crop]:
+    def make(self, cut: list[Crop], generator: torch.Generator, device: torch.device) -> list[Crop]:
         """Bring what was cut to `device`."""
         return [(blurry.to(device).float() / 255, sharp.to(device).float() / 255, name) for blurry, sharp, name in cut]
 
@@ -162,9 +163,7 @@ class VideoSource:
             out.append((clip, linear, f"{self.name}#{first}"))
         return out
 
-    def make(
-        self, cut: list[tuple[Tensor, bool, str]], generator: torch.Generator, size_px: int, device: torch.device
-    ) -> list[Crop]:
+    def make(self, cut: list[tuple[Tensor, bool, str]], generator: torch.Generator, device: torch.device) -> list[Crop]:
         """Average every run on `device`; its middle frame is the target."""
         return [(*average_clip(clip.to(device) / 255, linear=linear), name) for clip, linear, name in cut]
 
@@ -293,7 +292,7 @@ class Mixture:
         generator = seeded_generator(config.seed, 5, number, stream)
         crops: list[Crop] = []
         for source, chosen in zip(self.sources, cut, strict=True):
-            crops += source.make(chosen, generator, config.block_px, self.device) if chosen else []
+            crops += source.make(chosen, generator, self.device) if chosen else []
         identical = torch.rand(len(crops), generator=generator) < config.identity
         blurry = torch.stack([s if same else b for (b, s, _), same in zip(crops, identical, strict=True)])
         sharp = torch.stack([s for _, s, _ in crops])
