@@ -56,23 +56,25 @@ def bench_speed(
             for r in runtime or ["auto"]
             for s in sizes
         ]
-        result["rows"] = _measured(bench.bench(settings))
+        result["rows"] = _measured(bench.bench(settings), widest=max(len(s.model) for s in settings))
     if json_file is not None:
         write_text(json_file, json.dumps(result, indent=1) + "\n")
     if plot_file is not None and "rows" in result:
         bench.plot(result["rows"], plot_file)
 
 
-def _measured(rows: Any) -> list[dict[str, Any]]:
-    print(f"{'model':8} {'runtime':16} {'size':>11} {'min':>8} {'median':>8} {'max':>8} {'s/Mpx':>6} {'peak MiB':>9} "
-          f"{'GMAC':>7} {'GFLOP/s':>8} {'of peak':>7}")  # fmt: skip
+def _measured(rows: Any, *, widest: int) -> list[dict[str, Any]]:
+    """Print every row as it comes; `widest` is the number of characters of the longest model's name."""
+    column = max(widest, len("model"))
+    print(f"{'model':{column}} {'runtime':16} {'size':>11} {'min':>8} {'median':>8} {'max':>8} {'s/Mpx':>6} "
+          f"{'peak MiB':>9} {'GMAC':>7} {'GFLOP/s':>8} {'of peak':>7}")  # fmt: skip
     found = []
     for row in rows:
         s = row["seconds"]
         work = "" if row["gmac"] is None else f"{row['gmac']:7.1f} {row['gflops']:8.0f} {row['peak_share']:7.0%}"
         name = f"{row['width']}x{row['height']}"
-        print(f"{row['model']:8} {row['runtime']:16} {name:>11} {s['min']:8.3f} {s['median']:8.3f} {s['max']:8.3f} "
-              f"{row['seconds_per_mpx']:6.2f} {row['peak_mib']:9.0f} {work}", flush=True)  # fmt: skip
+        print(f"{row['model']:{column}} {row['runtime']:16} {name:>11} {s['min']:8.3f} {s['median']:8.3f} "
+              f"{s['max']:8.3f} {row['seconds_per_mpx']:6.2f} {row['peak_mib']:9.0f} {work}", flush=True)  # fmt: skip
         found.append(row)
     return found
 
