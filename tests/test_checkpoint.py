@@ -21,6 +21,8 @@ def test_checkpoints_come_back_whole_or_say_why(tmp_path: Path) -> None:
     assert checkpoint.network_hash(once_more) == checkpoint.network_hash(again)
     assert history == {"steps": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["G.safetensors"]
+    (tmp_path / "any").touch()
+    assert (tmp_path / "G.safetensors").stat().st_mode == (tmp_path / "any").stat().st_mode  # colleagues may read it
     (tmp_path / "G.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(WeightsError, match="not a readable"):
         checkpoint.load_network(tmp_path / "G.safetensors")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import networks
@@ -28,7 +28,7 @@ def save_network(path: Path, network: networks.Network, history: dict) -> None:
     tensors = {name: _rounded(value.detach().cpu().contiguous()) for name, value in network.state_dict().items()}
     metadata = {"format": str(FORMAT), "spec": json.dumps(network.spec), "history": json.dumps(history)}
     temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata)
+    temporary.write_bytes(save(tensors, metadata))  # `save_file` would hide it from all other users
     os.replace(temporary, path)
 
 
