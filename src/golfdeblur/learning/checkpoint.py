@@ -27,9 +27,26 @@ def save_network(path: Path, network: networks.Network, history: dict) -> None:
     """
     tensors = {name: _rounded(value.detach().cpu().contiguous()) for name, value in network.state_dict().items()}
     metadata = {"format": str(FORMAT), "spec": json.dumps(network.spec), "history": json.dumps(history)}
+    replace(path, save(tensors, metadata))  # safetensors' `save_file` would hide it from all other users
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write `content` to `path` as a whole or not at all. Raises OSError."""
+    os.replace(written(path, content), path)
+
+
+def written(path: Path, content: bytes) -> Path:
+    """Write `content` to a temporary file beside `path`, safely on disk, and return its name. Raises OSError."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(save(tensors, metadata))  # `save_file` would hide it from all other users
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
 
 
 def load_network(path: Path) -> tuple[networks.Network, dict]:

@@ -51,7 +51,7 @@ class Run:
         content = {"commit": commit(), "config": dataclasses.asdict(self.config)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
+            checkpoint.replace(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
         except OSError as error:
             raise ConfigError(f"{self.folder} cannot be written ({error.strerror}); give another --out.") from error
 
@@ -65,7 +65,7 @@ class Run:
         path = self.folder / "log.jsonl"
         if path.exists():
             kept = [row for row in read_log(self.folder) if row["step"] <= step]
-            _replace(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            checkpoint.replace(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def sheet(self, step: int, picture: Image.Image) -> None:
         """Write the contact sheet of `step` to sheets/."""
@@ -95,7 +95,7 @@ class Run:
         content = buffer.getvalue()
         last = self.folder / "last.pt"
         try:
-            temporary = _written(last, hashlib.sha256(content).digest() + content)
+            temporary = checkpoint.written(last, hashlib.sha256(content).digest() + content)
         except OSError as error:
             raise GolfError(
                 f"The state of step {state['step']} cannot be written to {last} ({error.strerror}). "
@@ -160,21 +160,3 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    os.replace(_written(path, content), path)
-
-
-def _written(path: Path, content: bytes) -> Path:
-    """Write `content` to a temporary file beside `path`, safely on disk, and return its name."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
