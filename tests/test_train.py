@@ -177,8 +177,11 @@ def test_a_damaged_state_falls_back_on_the_one_before(tmp_path: Path, inputs: In
     assert all(torch.equal(final[k], again[k]) for k in final)
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = dataclasses.replace(TINY, checkpoint_minutes=0)
+@pytest.mark.parametrize(("validate_every", "lost"), [(3, "networks"), (100, "state of step")])
+def test_a_full_disk_loses_nothing(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, validate_every: int, lost: str
+) -> None:
+    config = dataclasses.replace(TINY, checkpoint_minutes=0, validate_every=validate_every)
     whole = train(config, inputs, tmp_path / "whole")
 
     def full(fd: int) -> None:
@@ -187,7 +190,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, inputs: Inputs, monkeypatch: 
     def fill(row: dict) -> None:
         monkeypatch.setattr(os, "fsync", full)
 
-    with pytest.raises(GolfError, match="No space left"):
+    with pytest.raises(GolfError, match=f"{lost}.*No space left"):
         train(config, inputs, tmp_path / "full", report=fill)
     assert not list((tmp_path / "full").glob("*.part"))
     monkeypatch.undo()

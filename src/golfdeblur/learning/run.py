@@ -23,6 +23,8 @@ from golfdeblur.learning.config import TrainConfig
 
 DIGEST_BYTES = 32
 
+AGAIN = "Free space and give the same command again: it goes on from the last state that is there."
+
 
 class Run:
     """The folder of one run.
@@ -73,16 +75,22 @@ class Run:
         picture.save(self.folder / "sheets" / f"step-{step:07}.png")
 
     def save_networks(self, place: str, found: dict[str, networks.Network], history: dict[str, Any]) -> Path:
-        """Write networks by letter, F before G, as safetensors to `place` in the folder; return the last one's path."""
+        """Write networks by letter, F before G, as safetensors to `place` in the folder; return the last one's path.
+
+        Raises GolfError where they cannot be written.
+        """
         folder = self.folder / place
-        folder.mkdir(exist_ok=True)
         if "F" in found and "G" in found:
             history = {**history, "propagator_sha256": checkpoint.network_hash(found["F"])}
-        if self.frozen is not None:
-            shutil.copyfile(self.frozen, folder / "F.safetensors")
-        for letter, network in sorted(found.items()):
-            path = folder / f"{letter}.safetensors"
-            checkpoint.save_network(path, network, history)
+        try:
+            folder.mkdir(exist_ok=True)
+            if self.frozen is not None:
+                shutil.copyfile(self.frozen, folder / "F.safetensors")
+            for letter, network in sorted(found.items()):
+                path = folder / f"{letter}.safetensors"
+                checkpoint.save_network(path, network, history)
+        except OSError as error:
+            raise GolfError(f"The networks cannot be written to {folder} ({error.strerror}). {AGAIN}") from error
         return path
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -98,8 +106,7 @@ class Run:
             temporary = checkpoint.written(last, hashlib.sha256(content).digest() + content)
         except OSError as error:
             raise GolfError(
-                f"The state of step {state['step']} cannot be written to {last} ({error.strerror}). "
-                "Free space and give the same command again: it goes on from the last state that is there."
+                f"The state of step {state['step']} cannot be written to {last} ({error.strerror}). {AGAIN}"
             ) from error
         if last.exists():
             os.replace(last, self.folder / "previous.pt")
