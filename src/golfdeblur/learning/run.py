@@ -8,7 +8,6 @@ import io
 import json
 import os
 import pickle
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +84,7 @@ class Run:
         try:
             folder.mkdir(exist_ok=True)
             if self.frozen is not None:
-                shutil.copyfile(self.frozen, folder / "F.safetensors")
+                checkpoint.replace(folder / "F.safetensors", self.frozen.read_bytes())
             for letter, network in sorted(found.items()):
                 path = folder / f"{letter}.safetensors"
                 checkpoint.save_network(path, network, history)
