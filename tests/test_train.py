@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -195,6 +196,23 @@ def test_a_full_disk_loses_nothing(
     assert not list((tmp_path / "full").glob("*.part"))
     monkeypatch.undo()
     assert same(whole, train(config, inputs, tmp_path / "full"))
+
+
+def test_a_contact_sheet_that_has_no_room_loses_nothing(
+    tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(TINY, inputs, tmp_path / "whole")
+
+    def full(self: Image.Image, file: BinaryIO, kind: str) -> None:
+        file.write(b"half a picture")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(GolfError, match=r"sheets.*No space left.*same command"):
+        train(TINY, inputs, tmp_path / "full")
+    assert not list((tmp_path / "full" / "sheets").iterdir())
+    monkeypatch.undo()
+    assert same(whole, train(TINY, inputs, tmp_path / "full"))
 
 
 def test_not_a_number_stops_the_run(tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import deblur, image
+from golfdeblur import atomic, deblur, image
 from golfdeblur.errors import ConfigError
 from golfdeblur.picture import from_samples
 from golfdeblur.strokes import STEPS
@@ -140,9 +140,8 @@ def plot(rows: list[dict[str, Any]], output: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds (median)", title="F and the corrections")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
-    temporary = output.with_name(f".{output.name}.part")
-    figure.savefig(temporary, format=output.suffix.removeprefix(".") or "png", dpi=130)
-    temporary.replace(output)
+    with atomic.replacing(output) as file:
+        figure.savefig(file, format=output.suffix.removeprefix(".") or "png", dpi=130)
 
 
 def _time_command(template: str, photo: Path, output: Path) -> float:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import io
-import os
 import shutil
 import struct
-import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +21,7 @@ import numpy as np
 import png
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from golfdeblur import image16
+from golfdeblur import atomic, image16
 from golfdeblur.errors import DataError, ImageError
 from golfdeblur.picture import Keepsakes, Layout, Picture, from_pil, to_pil, upright
 
@@ -205,31 +203,14 @@ def copy(source: Path, path: Path, *, force: bool = False) -> None:
 
 
 def _write_whole(path: Path, fill: Callable[[Any], None], *, force: bool) -> None:
-    """Let `fill` write to a file under a temporary name, and rename it when it is safely on disk."""
+    """Let `fill` write the file `path`, whole or not at all."""
     check_writable(path, force=force)
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix + ".part", dir=path.parent)
-        temporary = Path(name)
-        os.close(handle)
-        temporary.chmod(0o666 & ~_umask())
-        with temporary.open("wb") as file:
+        with atomic.replacing(path) as file:
             fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, ValueError, png.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"{path} cannot be written ({reason}); free some space or choose another place.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _encode(picture: Picture, file: Any, kind: str) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from golfdeblur import __version__
+from golfdeblur import __version__, atomic
 from golfdeblur.errors import ConfigError, GolfError
 
 app = typer.Typer(
@@ -144,13 +144,11 @@ def check_new(path: Path, *, force: bool) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename it. Raises ConfigError where it cannot be written."""
-    temporary = path.with_name(f".{path.name}.part")
+    """Write a text file, whole or not at all. Raises ConfigError where it cannot be written."""
     try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
+        with atomic.replacing(path) as file:
+            file.write(text.encode())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
+from golfdeblur import atomic
 from golfdeblur.errors import ConfigError
 
 mpl.use("Agg")
@@ -76,12 +76,11 @@ def write(result: Result, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in result.figures.items():
             for kind in ("png", "svg"):
-                path = folder / f"{name}.{kind}"
-                figure.savefig(part := path.with_name(f".{path.name}.part"), format=kind, dpi=120)
-                os.replace(part, path)
+                with atomic.replacing(folder / f"{name}.{kind}") as file:
+                    figure.savefig(file, format=kind, dpi=120)
         for name, picture in result.pictures.items():
-            picture.save(part := folder / f".{name}.part", "PNG")
-            os.replace(part, folder / f"{name}.png")
+            with atomic.replacing(folder / f"{name}.png") as file:
+                picture.save(file, "PNG")
         content = {"name": result.name, "claim": result.claim, "holds": result.holds, "verdict": result.verdict}
         _write(folder / "result.json", json.dumps({**content, "numbers": result.numbers}, indent=1) + "\n")
         _write(folder / "report.md", f"# {result.name}\n\n" + section(result, "."))
@@ -124,6 +123,5 @@ def _cell(value: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    with atomic.replacing(path) as file:
+        file.write(text.encode())

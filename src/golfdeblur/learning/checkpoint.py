@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from golfdeblur import atomic
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import networks
 
@@ -27,26 +27,13 @@ def save_network(path: Path, network: networks.Network, history: dict) -> None:
     """
     tensors = {name: _rounded(value.detach().cpu().contiguous()) for name, value in network.state_dict().items()}
     metadata = {"format": str(FORMAT), "spec": json.dumps(network.spec), "history": json.dumps(history)}
-    replace(path, save(tensors, metadata))  # safetensors' `save_file` would hide it from all other users
+    write(path, save(tensors, metadata))  # safetensors' `save_file` would hide it from all other users
 
 
-def replace(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
     """Write `content` to `path` as a whole or not at all. Raises OSError."""
-    os.replace(written(path, content), path)
-
-
-def written(path: Path, content: bytes) -> Path:
-    """Write `content` to a temporary file beside `path`, safely on disk, and return its name. Raises OSError."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+    with atomic.replacing(path) as file:
+        file.write(content)
 
 
 def load_network(path: Path) -> tuple[networks.Network, dict]:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from golfdeblur import atomic
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.learning import blur, data
 from golfdeblur.learning.mixture import PhotoSource, average_clip, seeded_generator
@@ -64,9 +65,8 @@ def write_pair(pair: tuple[Tensor, Tensor, str], folder: Path) -> None:
         target = folder / part / f"{name}.png"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.part")
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(temporary, format="PNG")
-            temporary.replace(target)
+            with atomic.replacing(target) as file:
+                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, format="PNG")
         except OSError as error:
             raise DataError(f"{target} cannot be written ({error.strerror}); choose another --out.") from error
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from golfdeblur import atomic
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning.run import read_log
 
@@ -39,12 +39,10 @@ def plot_runs(folders: list[Path], output: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small")
-    temporary = output.with_name(f".{output.name}.part")
     try:
-        figure.savefig(temporary, format="png", dpi=130)
-        os.replace(temporary, output)
+        with atomic.replacing(output) as file:
+            figure.savefig(file, format="png", dpi=130)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ConfigError(f"{output} cannot be written ({error.strerror}); choose another place.") from error
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from golfdeblur import atomic
 from golfdeblur.errors import ConfigError, GolfError
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.config import TrainConfig
@@ -52,7 +53,7 @@ class Run:
         content = {"commit": commit(), "config": dataclasses.asdict(self.config)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            checkpoint.replace(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
+            checkpoint.write(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
         except OSError as error:
             raise ConfigError(f"{self.folder} cannot be written ({error.strerror}); give another --out.") from error
 
@@ -66,12 +67,17 @@ class Run:
         path = self.folder / "log.jsonl"
         if path.exists():
             kept = [row for row in read_log(self.folder) if row["step"] <= step]
-            checkpoint.replace(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            checkpoint.write(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def sheet(self, step: int, picture: Image.Image) -> None:
-        """Write the contact sheet of `step` to sheets/."""
-        (self.folder / "sheets").mkdir(exist_ok=True)
-        picture.save(self.folder / "sheets" / f"step-{step:07}.png")
+        """Write the contact sheet of `step` to sheets/. Raises GolfError where that is impossible."""
+        path = self.folder / "sheets" / f"step-{step:07}.png"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with atomic.replacing(path) as file:
+                picture.save(file, "PNG")
+        except OSError as error:
+            raise GolfError(f"{path} cannot be written ({error.strerror}). {AGAIN}") from error
 
     def save_networks(self, place: str, found: dict[str, networks.Network], history: dict[str, Any]) -> Path:
         """Write networks by letter, F before G, as safetensors to `place` in the folder; return the last one's path.
@@ -84,7 +90,7 @@ class Run:
         try:
             folder.mkdir(exist_ok=True)
             if self.frozen is not None:
-                checkpoint.replace(folder / "F.safetensors", self.frozen.read_bytes())
+                checkpoint.write(folder / "F.safetensors", self.frozen.read_bytes())
             for letter, network in sorted(found.items()):
                 path = folder / f"{letter}.safetensors"
                 checkpoint.save_network(path, network, history)
@@ -102,14 +108,14 @@ class Run:
         content = buffer.getvalue()
         last = self.folder / "last.pt"
         try:
-            temporary = checkpoint.written(last, hashlib.sha256(content).digest() + content)
+            checkpoint.write(self.folder / "next.pt", hashlib.sha256(content).digest() + content)
+            if last.exists():
+                os.replace(last, self.folder / "previous.pt")
+            os.replace(self.folder / "next.pt", last)
         except OSError as error:
             raise GolfError(
                 f"The state of step {state['step']} cannot be written to {last} ({error.strerror}). {AGAIN}"
             ) from error
-        if last.exists():
-            os.replace(last, self.folder / "previous.pt")
-        os.replace(temporary, last)
 
     def load_state(self, notice: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the newest sound state, or None for a new run; tell `notice` of damaged ones.
