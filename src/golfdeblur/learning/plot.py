@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from golfdeblur import atomic
 from golfdeblur.errors import ConfigError
@@ -33,12 +34,13 @@ def plot_runs(folders: list[Path], output: Path) -> None:
             label = f"{folder.name}: {name}"
             right.plot(*zip(*points, strict=True), style, color=colour, label=label, marker=".")
     left.set(title="Loss", xlabel="step", ylabel="loss (mean since the last row)", yscale="log")
+    left.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     right.set(title="Validation", xlabel="step", ylabel="gain over the blurry input, dB")
     right.axhline(0, color="grey", linewidth=0.8)
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize="small")
+        if axes.get_legend_handles_labels()[0]:  # outside, where it hides no curve
+            axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
     try:
         with atomic.replacing(output) as file:
             figure.savefig(file, format="png", dpi=130)
