@@ -146,8 +146,7 @@ def check_new(path: Path, *, force: bool) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all. Raises ConfigError where it cannot be written."""
     try:
-        with atomic.replacing(path) as file:
-            file.write(text.encode())
+        atomic.write(path, text.encode())
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
 

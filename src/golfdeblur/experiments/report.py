@@ -82,8 +82,9 @@ def write(result: Result, folder: Path) -> Path:
             with atomic.replacing(folder / f"{name}.png") as file:
                 picture.save(file, "PNG")
         content = {"name": result.name, "claim": result.claim, "holds": result.holds, "verdict": result.verdict}
-        _write(folder / "result.json", json.dumps({**content, "numbers": result.numbers}, indent=1) + "\n")
-        _write(folder / "report.md", f"# {result.name}\n\n" + section(result, "."))
+        numbers = json.dumps({**content, "numbers": result.numbers}, indent=1) + "\n"
+        atomic.write(folder / "result.json", numbers.encode())
+        atomic.write(folder / "report.md", f"# {result.name}\n\n{section(result, '.')}".encode())
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written ({error.strerror}); give another --out.") from error
     return folder / "report.md"
@@ -105,7 +106,7 @@ def write_all(results: list[Result], folder: Path) -> Path:
     text = "\n".join(
         ["# The paper's experiments\n", overview, *(f"\n## {r.name}\n\n{section(r, r.name)}" for r in results)]
     )
-    _write(folder / "report.md", text)
+    atomic.write(folder / "report.md", text.encode())
     return folder / "report.md"
 
 
@@ -120,8 +121,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
     return "" if value is None else str(value)
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic.replacing(path) as file:
-        file.write(text.encode())

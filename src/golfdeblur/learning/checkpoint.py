@@ -27,13 +27,7 @@ def save_network(path: Path, network: networks.Network, history: dict) -> None:
     """
     tensors = {name: _rounded(value.detach().cpu().contiguous()) for name, value in network.state_dict().items()}
     metadata = {"format": str(FORMAT), "spec": json.dumps(network.spec), "history": json.dumps(history)}
-    write(path, save(tensors, metadata))  # safetensors' `save_file` would hide it from all other users
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path` as a whole or not at all. Raises OSError."""
-    with atomic.replacing(path) as file:
-        file.write(content)
+    atomic.write(path, save(tensors, metadata))  # safetensors' `save_file` would hide it from all other users
 
 
 def load_network(path: Path) -> tuple[networks.Network, dict]:

@@ -53,7 +53,9 @@ class Run:
         content = {"commit": commit(), "config": dataclasses.asdict(self.config)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            checkpoint.write(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
+            for half_written in self.folder.glob(".next.pt.*.part"):  # what a kill while saving left
+                half_written.unlink()
+            atomic.write(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
         except OSError as error:
             raise ConfigError(f"{self.folder} cannot be written ({error.strerror}); give another --out.") from error
 
@@ -67,7 +69,7 @@ class Run:
         path = self.folder / "log.jsonl"
         if path.exists():
             kept = [row for row in read_log(self.folder) if row["step"] <= step]
-            checkpoint.write(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            atomic.write(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def sheet(self, step: int, picture: Image.Image) -> None:
         """Write the contact sheet of `step` to sheets/. Raises GolfError where that is impossible."""
@@ -90,7 +92,7 @@ class Run:
         try:
             folder.mkdir(exist_ok=True)
             if self.frozen is not None:
-                checkpoint.write(folder / "F.safetensors", self.frozen.read_bytes())
+                atomic.write(folder / "F.safetensors", self.frozen.read_bytes())
             for letter, network in sorted(found.items()):
                 path = folder / f"{letter}.safetensors"
                 checkpoint.save_network(path, network, history)
@@ -108,7 +110,7 @@ class Run:
         content = buffer.getvalue()
         last = self.folder / "last.pt"
         try:
-            checkpoint.write(self.folder / "next.pt", hashlib.sha256(content).digest() + content)
+            atomic.write(self.folder / "next.pt", hashlib.sha256(content).digest() + content)
             if last.exists():
                 os.replace(last, self.folder / "previous.pt")
             os.replace(self.folder / "next.pt", last)
