@@ -36,7 +36,8 @@ async function residual(network, { planes, width, height }, scales, options) {
   return made;
 }
 
-// The image, continued to cells of `multiple` pixels, at half the size: the mean of every four pixels.
+// The image, continued to cells of `multiple` pixels, at half the size: the mean of every four pixels, rounded as the
+// command rounds it: a mean of 8-bit values often lies midway between two steps of an 8-bit network.
 export function halved(planes, width, height, multiple) {
   const half = (length) => Math.ceil(length / multiple) * multiple / 2;
   const w = half(width), h = half(height), out = new Float32Array(3 * w * h);
@@ -44,7 +45,8 @@ export function halved(planes, width, height, multiple) {
     const rows = [2 * y, 2 * y + 1].map((row) => (c * height + mirrored(row, height)) * width);
     for (let x = 0; x < w; x++) {
       const a = mirrored(2 * x, width), b = mirrored(2 * x + 1, width);
-      out[at++] = (planes[rows[0] + a] + planes[rows[0] + b] + planes[rows[1] + a] + planes[rows[1] + b]) / 4;
+      const left = Math.fround(planes[rows[0] + a] + planes[rows[1] + a]);
+      out[at++] = Math.fround(left + Math.fround(planes[rows[0] + b] + planes[rows[1] + b])) / 4;
     }
   }
   return { planes: out, width: w, height: h };

@@ -56,7 +56,7 @@ async function run({ id, pixels, width, height }) {
     change /= next.length;
     x = next;
     const shown = new Uint8ClampedArray(pixels); // alpha stays
-    for (let i = 0; i < count; i++) for (let c = 0; c < 3; c++) shown[4 * i + c] = 255 * x[c * count + i];
+    for (let i = 0; i < count; i++) for (let c = 0; c < 3; c++) shown[4 * i + c] = Math.fround(255 * x[c * count + i]);
     self.postMessage({ kind: "stroke", id, index, change: 255 * change, pixels: shown }, [shown.buffer]);
     if (index > 0 && change < STOP_BELOW) break;
   }
