@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from golfdeblur import backends, image, runtime
+from golfdeblur import atomic, backends, image, runtime
 from golfdeblur.errors import DataError, WeightsError
 from golfdeblur.learning import checkpoint, golf, networks
 
@@ -84,7 +84,7 @@ def export(
         "networks": entries,
         **notes,
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    atomic.write(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
     return config
 
 
@@ -94,19 +94,22 @@ def to_onnx(module: golf.Propagator | golf.Corrector, path: Path) -> bytes:
     C is the `channels` of its network. Of several scales it is one: who runs the file makes the others, as
     `runtime.Runner` does.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
+        made = Path(folder) / path.name
         torch.onnx.export(
             module,
             (torch.rand(1, module.residual.channels, 64, 64),),
-            str(path),
+            str(made),
             input_names=["x"],
             output_names=["out"],
             opset_version=OPSET,
             dynamic_axes={"x": {0: "batch", 2: "height", 3: "width"}, "out": {0: "batch", 2: "height", 3: "width"}},
             dynamo=False,
         )
-    return path.read_bytes()
+        content = made.read_bytes()
+    atomic.write(path, content)
+    return content
 
 
 def _calibration_photos(folder: Path) -> list[np.ndarray]:
@@ -154,14 +157,14 @@ def to_int8(
             return None if x is None else {"x": x}
 
     with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "plain.onnx"
+        plain, made = Path(folder) / "plain.onnx", Path(folder) / path.name
         quant_pre_process(onnx.load_from_string(content), str(plain), skip_symbolic_shape=True)
         convolutions = [node.name for node in onnx.load(str(plain)).graph.node if node.op_type == "Conv"]
         logging.disable(logging.WARNING)  # it advises what was just done
         try:
             quantization.quantize_static(
                 str(plain),
-                str(path),
+                str(made),
                 Seen(),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
@@ -172,7 +175,9 @@ def to_int8(
             )
         finally:
             logging.disable(logging.NOTSET)
-    return path.read_bytes(), restored
+        eight = made.read_bytes()
+    atomic.write(path, eight)
+    return eight, restored
 
 
 def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> float:
