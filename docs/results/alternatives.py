@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from golfdeblur.cli import main
+from golfdeblur.errors import ConfigError
 from golfdeblur.learning import networks, optimiser
 
 
@@ -43,8 +44,10 @@ class Soap:
     """SOAP with its published settings, on kernels taken as matrices of out x (in h w), in the place of Muon."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float) -> None:
-        from pytorch_optimizer import SOAP
-
+        try:
+            from pytorch_optimizer import SOAP
+        except ImportError as error:
+            raise ConfigError("SOAP is not installed; pip install --no-deps pytorch-optimizer.") from error
         self.kernels = list(parameters)
         self.matrices = [nn.Parameter(kernel.detach().flatten(1).clone()) for kernel in self.kernels]
         self.soap = SOAP(self.matrices, lr=lr, weight_decay=0.0)
@@ -67,6 +70,10 @@ class Soap:
     def state_dict(self) -> dict:
         """Return nothing: a run cannot be resumed."""
         return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Raise ConfigError."""
+        raise ConfigError("A run with SOAP cannot be resumed; give another --out.")
 
 
 def take(what: str) -> None:

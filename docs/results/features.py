@@ -14,12 +14,7 @@ import torch
 
 from golfdeblur import image, metrics
 from golfdeblur.experiments import pictures
-from golfdeblur.learning import checkpoint, golf, perceptual
-
-
-def tensor(pixels: np.ndarray) -> torch.Tensor:
-    """Return (H, W, 3) samples of 8 bits as (1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1)[None]
+from golfdeblur.learning import checkpoint, golf, losses, perceptual
 
 
 @torch.no_grad()
@@ -32,9 +27,9 @@ def main(weights: Path, folder: Path, paths: list[Path]) -> None:
         for _, blurry, sharp in image.find_pairs(folder):
             x, reference = image.read_rgb8(blurry), image.read_rgb8(sharp)
             if network is not None:
-                restored = network(tensor(x))[0].permute(1, 2, 0).clamp(0, 1)
-                x = (255 * restored.numpy()).round().astype(np.uint8)
-            distance = float(((features(tensor(x)) - features(tensor(reference))) ** 2).mean())
+                x = pictures.as_pixels(network(torch.from_numpy(pictures.as_input(x))).numpy())
+            both = [torch.from_numpy(pictures.as_input(pixels)) for pixels in (x, reference)]
+            distance = float(losses.perceptual(*both, features))
             sharpness = pictures.sharpness(x) / pictures.sharpness(reference)
             found = metrics.psnr(x, reference), metrics.ssim(x, reference, "gaussian-2d")
             rows.append((*found, 1000 * distance, sharpness))
