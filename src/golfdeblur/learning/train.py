@@ -81,7 +81,10 @@ class _Training:
         self.network = objective.network
         self.averaged = copy.deepcopy(objective.network).requires_grad_(False)
         self.optimiser = Optimiser(self.network, config.optimiser, betas=config.betas, weight_decay=config.weight_decay)
-        ready: Any = torch.compile(objective) if config.compiled else objective
+        # CUDA graphs replay a step's thousand launches as one; with several processes their exchange comes in between.
+        graphs = accelerator.device.type == "cuda" and accelerator.num_processes == 1
+        mode = "reduce-overhead" if graphs else "default"
+        ready: Any = torch.compile(objective, mode=mode) if config.compiled else objective
         self.prepared = accelerator.prepare_model(ready) if accelerator.num_processes > 1 else ready
         self.step, self.seconds = 0, 0.0
         self.best_gain_db, self.lowest_loss = -math.inf, math.inf
@@ -156,7 +159,8 @@ class _Training:
         decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - decay)
-        self.window.append({name: value.detach() for name, value in terms.items()})
+        # Copies: the next replay of a CUDA graph writes where this one wrote.
+        self.window.append({name: value.detach().clone() for name, value in terms.items()})
         self.names.append(batch.names)
         self.step += 1
 
