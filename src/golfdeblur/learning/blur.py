@@ -227,13 +227,13 @@ def warp(source: Tensor, matrices: Tensor, size_px: int) -> Tensor:
     return nf.grid_sample(source, grid.to(source.dtype), mode="bicubic", padding_mode="border", align_corners=False)
 
 
-def random_masks(generator: torch.Generator, batch: int, size_px: int) -> Tensor:
+def random_masks(generator: torch.Generator, batch: int, size_px: int, *, device: torch.device | None = None) -> Tensor:
     """Draw (B, 1, size_px, size_px) masks of one smooth shape each, with hard edges antialiased over 1.5 px."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(batch, *shape, generator=generator)
+        return (low + (high - low) * torch.rand(batch, *shape, generator=generator)).to(device)
 
-    grid = torch.arange(size_px, dtype=torch.float32) - (size_px - 1) / 2
+    grid = torch.arange(size_px, dtype=torch.float32, device=device) - (size_px - 1) / 2
     centre = uniform(-size_px * 0.3, size_px * 0.3, 2)
     x = grid[None, None, :] - centre[:, 0, None, None]
     y = grid[None, :, None] - centre[:, 1, None, None]
@@ -273,7 +273,7 @@ def random_pairs(
     layer_path = random_paths(generator, batch, config)
     gain = _highlight_gain(linear & chosen(config.saturated), generator, config).to(device)[:, None, None, None]
     light = _light(source, gamma, gain)
-    masks = random_masks(generator, batch, source.shape[-1])
+    masks = random_masks(generator, batch, source.shape[-1], device=device)
     layered = chosen(config.layers) if batch > 1 else torch.zeros(batch, dtype=torch.bool)
     blurry = torch.empty(batch, 3, size_px, size_px, device=device)
     sharp = torch.empty_like(blurry)
@@ -286,7 +286,7 @@ def random_pairs(
         if kind[0]:
             # The object is cut from the next photo of the batch.
             texture = _light(source[(index + 1) % batch], gamma[index], gain[index])
-            layer = Layer(texture, masks[index].to(device), layer_path.select(index).to(device))
+            layer = Layer(texture, masks[index], layer_path.select(index).to(device))
         blurry[index], sharp[index] = average_frames(
             light[index],
             path.select(index).to(device),
