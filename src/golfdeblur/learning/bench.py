@@ -17,7 +17,7 @@ from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.config import TrainConfig
 from golfdeblur.learning.data import Photo
 from golfdeblur.learning.mixture import Batch, Mixture, PhotoSource, workers_beside
-from golfdeblur.learning.objective import Inputs, build_objective
+from golfdeblur.learning.objective import Inputs, build_objective, compile_objective
 from golfdeblur.learning.optimiser import Optimiser
 
 WARM_UP_STEPS = 3
@@ -70,7 +70,7 @@ def _learner(config: TrainConfig, device: torch.device, *, compiled: bool, layou
         objective, _ = build_objective(config, Inputs({}, propagator=propagator if config.stage == "g" else None))
     objective = objective.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimiser = Optimiser(objective.network, config.optimiser, betas=config.betas, weight_decay=config.weight_decay)
-    forward = torch.compile(objective) if compiled else objective
+    forward = compile_objective(objective, device) if compiled else objective
 
     def learn(y: Tensor, sharp: Tensor) -> None:
         terms = forward(y.contiguous(memory_format=layout), sharp)

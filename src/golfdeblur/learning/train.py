@@ -27,7 +27,7 @@ from golfdeblur.errors import ConfigError, GolfError, Interrupted
 from golfdeblur.learning import data, networks
 from golfdeblur.learning import mixture as mixtures
 from golfdeblur.learning.config import TrainConfig, learning_rate
-from golfdeblur.learning.objective import Inputs, Objective, build_objective
+from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective
 from golfdeblur.learning.optimiser import Optimiser
 from golfdeblur.learning.run import Run, commit
 from golfdeblur.learning.validation import Validation, mean_gain_db
@@ -81,10 +81,9 @@ class _Training:
         self.network = objective.network
         self.averaged = copy.deepcopy(objective.network).requires_grad_(False)
         self.optimiser = Optimiser(self.network, config.optimiser, betas=config.betas, weight_decay=config.weight_decay)
-        # CUDA graphs replay a step's thousand launches as one; with several processes their exchange comes in between.
-        graphs = accelerator.device.type == "cuda" and accelerator.num_processes == 1
-        mode = "reduce-overhead" if graphs else "default"
-        ready: Any = torch.compile(objective, mode=mode) if config.compiled else objective
+        ready: Any = objective
+        if config.compiled:
+            ready = compile_objective(objective, accelerator.device, processes=accelerator.num_processes)
         self.prepared = accelerator.prepare_model(ready) if accelerator.num_processes > 1 else ready
         self.step, self.seconds = 0, 0.0
         self.best_gain_db, self.lowest_loss = -math.inf, math.inf
