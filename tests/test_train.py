@@ -21,7 +21,7 @@ from golfdeblur.learning.blur import BlurConfig
 from golfdeblur.learning.config import SourceConfig, TrainConfig
 from golfdeblur.learning.export import find_networks
 from golfdeblur.learning.mixture import Mixture, MixtureConfig
-from golfdeblur.learning.objective import Inputs
+from golfdeblur.learning.objective import Inputs, build_objective, compile_objective
 from golfdeblur.learning.perceptual import VGG19
 from golfdeblur.learning.run import Run, read_log
 from golfdeblur.learning.train import train
@@ -312,6 +312,17 @@ def test_the_speed_leaves_the_validation_out(tmp_path: Path, inputs: Inputs) -> 
     rows = [row for row in read_log(tmp_path) if "waiting" in row]
     assert [row["step"] for row in rows] == [4, 8]
     assert all(0 < row["waiting"] < 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "mode"), [("cuda", 1, "reduce-overhead"), ("cuda", 2, "default"), ("cpu", 1, "default")]
+)
+def test_only_one_process_with_a_card_replays_graphs(
+    monkeypatch: pytest.MonkeyPatch, device: str, processes: int, mode: str
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda module, *, mode: mode)
+    objective, _ = build_objective(TINY, Inputs({}))
+    assert compile_objective(objective, torch.device(device), processes=processes) == mode
 
 
 @pytest.mark.slow
