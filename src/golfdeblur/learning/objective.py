@@ -114,7 +114,7 @@ def compile_objective(objective: Objective, device: torch.device, *, processes: 
     """Return `objective` compiled for `device`; one process alone on a graphics card replays CUDA graphs.
 
     They launch a step's thousand kernels as one and halve its time (docs/log.md), but write every result where the
-    one before lay: copy what is to be kept. Between several processes the exchange of gradients comes in between.
+    one before lay: copy what is to be kept. Several processes exchange gradients amid the step and go without them.
     """
     graphs = device.type == "cuda" and processes == 1
     return torch.compile(objective, mode="reduce-overhead" if graphs else "default")
