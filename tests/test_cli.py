@@ -195,6 +195,21 @@ def test_a_self_ensemble_is_named_in_scores_and_tables(tmp_path: Path, photo: np
     assert np.array_equal(np.asarray(Image.open(out)), expected)
 
 
+def test_a_best_shift_is_named_in_scores_and_tables(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
+    for part, pixels in (("sharp", photo), ("blur", np.roll(photo, (2, -3), (0, 1)))):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / "set" / part / "a.png")
+    file = tmp_path / "scores.json"
+    done = golf("evaluate", tmp_path / "set", "-m", tiny_model, "--best-shift", 4, "--json", file)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(file.read_text())
+    assert scores["best_shift_px"] == 4
+    assert scores["input_mean"]["psnr"] is None  # the same picture, found again
+    assert scores["input_mean"]["ssim"]["gaussian-2d"] == pytest.approx(1)
+    assert "| set, best shift to 4 px | 1 |" in golf("table", file).stdout
+    fails(golf("evaluate", tmp_path / "set", "-m", tiny_model, "--best-shift", 40), "40 px", "91 px", "131x90")
+
+
 def test_table_goes_into_a_document(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
     file, document = tmp_path / "scores.json", tmp_path / "README.md"
     golf("evaluate", pairs_folder(tmp_path, photo), "--model", tiny_model, "--json", file)

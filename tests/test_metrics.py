@@ -60,6 +60,34 @@ def test_equal_images_score_one_and_the_order_does_not_matter(
     assert metrics.ssim(x, sharp, protocol) == pytest.approx(metrics.ssim(sharp, x, protocol))
 
 
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-5, 5)])
+def test_a_picture_that_lies_elsewhere_is_found_again(
+    shift: tuple[int, int], pair: tuple[np.ndarray, np.ndarray]
+) -> None:
+    _, sharp = pair
+    moved, target = metrics.at_best_shift(np.roll(sharp, shift, (0, 1)), sharp, 5)
+    assert np.array_equal(moved, target)
+    assert np.array_equal(target, sharp[5:-5, 5:-5])
+
+
+def test_a_best_shift_is_found_to_a_quarter_of_a_pixel() -> None:
+    rows, columns = np.mgrid[0:40, 0:50]
+
+    def wave(down: float, right: float) -> np.ndarray:
+        grey = 128 + 60 * np.sin((rows + down) / 4) * np.cos((columns + right) / 5)
+        return np.rint(grey)[:, :, None].repeat(3, axis=2).astype(np.uint8)
+
+    sharp, x = wave(0, 0), wave(1.75, -0.5)
+    whole = max(
+        metrics.psnr(x[down : down + 34, right : right + 44], sharp[3:-3, 3:-3])
+        for down in range(7)
+        for right in range(7)
+    )
+    found = metrics.psnr(*metrics.at_best_shift(x, sharp, 3))
+    assert found > 45
+    assert found > whole + 10
+
+
 def test_what_cannot_be_compared(pair: tuple[np.ndarray, np.ndarray]) -> None:
     x, sharp = pair
     with pytest.raises(DataError, match="one size"):
@@ -68,5 +96,7 @@ def test_what_cannot_be_compared(pair: tuple[np.ndarray, np.ndarray]) -> None:
         metrics.psnr(x / 255.0, sharp)
     with pytest.raises(DataError, match="unknown"):
         metrics.ssim(x, sharp, "nice")
+    with pytest.raises(DataError, match=r"up to 25 px .* 61 px .* 83x60"):
+        metrics.at_best_shift(x, sharp, 25)
     with pytest.raises(DataError, match="11 px"):
         metrics.ssim(x[:10], sharp[:10], "gaussian-2d")

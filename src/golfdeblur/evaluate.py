@@ -39,10 +39,12 @@ class Row:
     blurry: Scores
 
 
-def evaluate(folder: Path, method: Method) -> Iterator[Row]:
+def evaluate(folder: Path, method: Method, *, best_shift_px: int = 0) -> Iterator[Row]:
     """Yield a row for each pair of `folder`, in the order of their names.
 
-    Raises DataError for a pair, or an output, of unequal sizes, and ImageError for an unreadable file.
+    With `best_shift_px` outputs and inputs are compared where they lie nearest to the sharp image, each moved by so
+    much at most (`metrics.at_best_shift`). Raises DataError for a pair, or an output, of unequal sizes, or too small to
+    be moved, and ImageError for an unreadable file.
     """
     for name, blurry_path, sharp_path in image.find_pairs(folder):
         blurry, sharp = image.read_rgb8(blurry_path), image.read_rgb8(sharp_path)
@@ -51,11 +53,14 @@ def evaluate(folder: Path, method: Method) -> Iterator[Row]:
                 f"{name}: blurry is {blurry.shape[1]}x{blurry.shape[0]}, sharp {sharp.shape[1]}x{sharp.shape[0]}; "
                 "a pair must show the same pixels."
             )
-        yield Row(name, score(method(blurry), sharp), score(blurry, sharp))
+        output, before = (score(x, sharp, best_shift_px=best_shift_px) for x in (method(blurry), blurry))
+        yield Row(name, output, before)
 
 
-def score(x: np.ndarray, sharp: np.ndarray) -> Scores:
+def score(x: np.ndarray, sharp: np.ndarray, *, best_shift_px: int = 0) -> Scores:
     """Score one (H, W, 3) uint8 image against the sharp one by PSNR and every SSIM protocol."""
+    if best_shift_px:
+        x, sharp = metrics.at_best_shift(x, sharp, best_shift_px)
     return Scores(metrics.psnr(x, sharp), {name: metrics.ssim(x, sharp, name) for name in metrics.PROTOCOLS})
 
 
@@ -66,11 +71,18 @@ def mean(scores: list[Scores]) -> Scores:
 
 
 def as_json(
-    rows: list[Row], *, model: str, steps: int, data: str, runtime: str, self_ensemble: bool = False
+    rows: list[Row],
+    *,
+    model: str,
+    steps: int,
+    data: str,
+    runtime: str,
+    self_ensemble: bool = False,
+    best_shift_px: int = 0,
 ) -> dict[str, Any]:
     """Return {"model", "runtime", "steps", "data", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}.
 
-    With a self-ensemble also "self_ensemble": true.
+    With a self-ensemble also "self_ensemble": true, at the best shift "best_shift_px".
     """
     return {
         "model": model,
@@ -78,6 +90,7 @@ def as_json(
         "steps": steps,
         **({"self_ensemble": True} if self_ensemble else {}),
         "data": data,
+        **({"best_shift_px": best_shift_px} if best_shift_px else {}),
         "images": [{"name": r.name, **r.output.as_json(), "input": r.blurry.as_json()} for r in rows],
         "mean": mean([r.output for r in rows]).as_json(),
         "input_mean": mean([r.blurry for r in rows]).as_json(),
@@ -93,7 +106,8 @@ def markdown_table(results: list[dict[str, Any]]) -> str:
         output, blurry = result["mean"], result["input_mean"]
         how = f", {name}" if (name := result.get("runtime", "")) in REDUCED else ""
         how += ", self-ensemble" if result.get("self_ensemble") else ""
-        cells = [result["data"], str(len(result["images"])), result["model"] + how, str(result["steps"])]
+        shift = f", best shift to {n} px" if (n := result.get("best_shift_px")) else ""
+        cells = [result["data"] + shift, str(len(result["images"])), result["model"] + how, str(result["steps"])]
         cells.append(f"**{_decibels(output['psnr'])}** ({_decibels(blurry['psnr'])})")
         cells += [f"{output['ssim'][p]:.4f} ({blurry['ssim'][p]:.4f})" for p in protocols]
         lines.append("| " + " | ".join(cells) + " |")

@@ -33,6 +33,16 @@ def evaluate(
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     self_ensemble: EnsembleOption = False,
+    best_shift: Annotated[
+        int,
+        typer.Option(
+            metavar="PX",
+            min=0,
+            max=64,
+            help="Compare every image where it lies nearest to the sharp one, moved by at most PX pixels (a blur does "
+            "not tell where the camera stood); a border of PX pixels is left out.",
+        ),
+    ] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.")] = None,
     runtime: RuntimeOption = "auto",
     force: ForceOption = False,
@@ -46,7 +56,9 @@ def evaluate(
         check_new(json_file, force=force)
     count = len(image.find_pairs(folder))
     loaded, rows = deblur.load(model, runtime=runtime), list[evaluation.Row]()
-    produced = evaluation.evaluate(folder, lambda y: loaded.deblur(y, steps=steps, self_ensemble=self_ensemble))
+    produced = evaluation.evaluate(
+        folder, lambda y: loaded.deblur(y, steps=steps, self_ensemble=self_ensemble), best_shift_px=best_shift
+    )
     for row in progress(produced, count, "Evaluating", quiet=quiet):
         rows.append(row)
         if not quiet and not sys.stdout.isatty():
@@ -58,6 +70,7 @@ def evaluate(
         data=folder.resolve().name,
         runtime=backends.resolve(runtime),
         self_ensemble=self_ensemble,
+        best_shift_px=best_shift,
     )
     if json_file is not None:
         write_text(json_file, json.dumps(result, indent=1) + "\n")
