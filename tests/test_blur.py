@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.learning import blur
+from golfdeblur.learning import blur, uniform
 from golfdeblur.learning.blur import BlurConfig, CameraPath, Exposure
 from golfdeblur.learning.jpeg import jpeg
 
@@ -66,41 +66,12 @@ def test_a_translation_is_the_convolution_with_its_kernel() -> None:
     kernel = blur.path_kernel(path, exposure, size_px=25)[0]
     assert float(kernel.sum()) == pytest.approx(1)
     # 64 - 25 + 1 = 40 pixels are left where the kernel lies inside.
-    assert torch.allclose(averaged, blur.convolve(source, kernel), atol=1e-5)
+    assert torch.allclose(averaged, uniform.convolve(source, kernel), atol=1e-5)
 
 
-def test_convolution_and_adjoint_agree_in_the_dot_product() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, 3, 20, 31, generator=generator, dtype=torch.float64)
-    for kernel in (torch.rand(5, 7, generator=generator), torch.rand(2, 4, 6, generator=generator)):
-        kernel = kernel.double()
-        y = torch.randn(blur.convolve(x, kernel).shape, generator=generator, dtype=torch.float64)
-        left = (blur.convolve(x, kernel) * y).sum()
-        right = (x * blur.convolve_adjoint(y, kernel)).sum()
-        assert float(left) == pytest.approx(float(right), rel=1e-12)
-
-
-def test_convolution_is_scipys() -> None:
-    scipy_signal = pytest.importorskip("scipy.signal")
-    x, kernel = texture(1, 24), torch.rand(5, 3)
-    expected = scipy_signal.convolve2d(x[0, 0].numpy(), kernel.numpy(), mode="valid")
-    assert np.allclose(blur.convolve(x, kernel)[0, 0], expected, atol=1e-5)
-
-
-def test_a_uniform_pair_is_aligned_and_noisy_as_asked() -> None:
-    x = texture(1, 200)
-    kernel = torch.zeros(9, 7)
-    kernel[4, 3] = 1
-    y, sharp = blur.uniform_pair(x, kernel, sigma=0.05, generator=torch.Generator().manual_seed(0))
-    assert y.shape == sharp.shape == (1, 3, 192, 194)
-    inner = (sharp > 0.2) & (sharp < 0.8)
-    assert float((y - sharp)[inner].std()) == pytest.approx(0.05, rel=0.05)
-    with pytest.raises(ConfigError, match="odd"):
-        blur.uniform_pair(x, torch.ones(4, 4))
-
-
-def test_the_same_seed_gives_the_same_pairs() -> None:
-    config = BlurConfig(noisy=1.0, jpeg=1.0)
+@pytest.mark.parametrize("shaken", [0.0, 0.5])
+def test_the_same_seed_gives_the_same_pairs(shaken: float) -> None:
+    config = BlurConfig(noisy=1.0, jpeg=1.0, shaken=shaken)
     source = texture(4, 64 + 2 * config.margin_px)
     pairs = [blur.random_pairs(source, torch.Generator().manual_seed(s), config, size_px=64) for s in (7, 7, 8)]
     assert torch.equal(pairs[0][0], pairs[1][0])
@@ -194,3 +165,35 @@ def test_impossible_settings_are_refused(wrong: dict) -> None:
 def test_even_exposures_have_no_middle() -> None:
     with pytest.raises(ConfigError, match="odd"):
         Exposure(8)
+
+
+def test_a_shaken_pair_is_the_convolution_with_a_hands_kernel() -> None:
+    config = BlurConfig(
+        shaken=1.0, shake_px=(6, 20), linear_light=0, soften_sigma_px=(0, 0), noise_sigma=(0, 0), noisy=0, jpeg=0
+    )
+    source = texture(3, 48 + 2 * config.margin_px)
+    blurry, sharp = blur.random_pairs(source, torch.Generator().manual_seed(0), config, size_px=48)
+    edge = config.margin_px
+    assert torch.allclose(sharp, source[..., edge:-edge, edge:-edge], atol=1e-6)
+    # A kernel of sum 1 keeps what the whole picture sees, and loses most of a noise's variance.
+    assert torch.allclose(blurry.mean((2, 3)), sharp.mean((2, 3)), atol=0.02)
+    assert bool((blurry.var((1, 2, 3)) < 0.5 * sharp.var((1, 2, 3))).all())
+
+
+def test_without_shakes_the_pairs_are_those_of_before() -> None:
+    config = BlurConfig(jpeg=0)
+    source = texture(4, 64 + 2 * config.margin_px)
+    plain, mixed = (
+        blur.random_pairs(source, torch.Generator().manual_seed(7), dataclasses.replace(config, **change), size_px=64)
+        for change in ({}, {"shake_px": (1.0, 9.0)})
+    )
+    assert torch.equal(plain[0], mixed[0])
+
+
+def test_a_far_shake_asks_for_a_larger_source() -> None:
+    assert BlurConfig(shake_px=(4, 90)).margin_px == BlurConfig().margin_px
+    config = BlurConfig(shaken=1.0, shake_px=(80, 90))
+    blurry, _ = blur.random_pairs(
+        texture(1, 16 + 2 * config.margin_px), torch.Generator().manual_seed(0), config, size_px=16
+    )
+    assert blurry.shape == (1, 3, 16, 16)

@@ -61,7 +61,15 @@ def test_pairs_are_made_on_the_device_alone(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch, "Generator", Generator)
     (photos, share), *others = sources()
     assert isinstance(photos, PhotoSource)
-    every = {"layers": 0.5, "linear_light": 0.5, "saturated": 0.5, "jpeg": 1.0, "toned": 0.5, "reduction": 1.5}
+    every = {
+        "layers": 0.5,
+        "shaken": 0.3,
+        "linear_light": 0.5,
+        "saturated": 0.5,
+        "jpeg": 1.0,
+        "toned": 0.5,
+        "reduction": 1.5,
+    }
     photos = PhotoSource(photos.photos, dataclasses.replace(BLUR, **every))
     config = dataclasses.replace(SMALL, block_pairs=24)
     batch = Mixture([(photos, share), *others], config, torch.device("meta"), workers=1).batch(0)

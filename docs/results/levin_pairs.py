@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from golfdeblur import image
-from golfdeblur.learning import blur, data, pairs
+from golfdeblur.learning import data, pairs
+from golfdeblur.learning.uniform import uniform_pair
 
 SIDE, SIGMA = 512, 0.005
 
@@ -38,7 +39,7 @@ def uniform(source: Path, out: Path) -> None:
         crop = torch.from_numpy(pixels[top : top + SIDE, left : left + SIDE].copy()).permute(2, 0, 1)[None] / 255
         for number, kernel in enumerate(kernels, 1):
             taps = torch.from_numpy(kernel / kernel.sum())
-            pair = blur.uniform_pair(crop, taps, sigma=SIGMA, generator=generator)
+            pair = uniform_pair(crop, taps, sigma=SIGMA, generator=generator)
             blurry, sharp = ((255 * x[0]).round().byte() for x in pair)
             pairs.write_pair((blurry, sharp, f"{path.stem}-kernel{number}"), out)
 

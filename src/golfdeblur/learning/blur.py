@@ -1,9 +1,9 @@
 """The degradation model: blurry and sharp images made from sharp photographs.
 
 `average_frames` does what made GoPro's pairs: a camera moves during 7 to 13 frames, the frames are averaged, and the
-middle one is the sharp target. `convolve` is the paper's uniform blur, y = k * x + n (eq. 1). What makes such pairs
-resemble real ones was measured: paths nearly straight, the target exactly in the middle in time, hard layer masks,
-little noise (docs/decisions.md).
+middle one is the sharp target. What makes such pairs resemble real ones was measured: paths nearly straight, the target
+exactly in the middle in time, hard layer masks, little noise (docs/decisions.md). A share may be blurred by a long
+exposure in an unsteady hand instead (`uniform`).
 
 Every random quantity comes from one `torch.Generator` on the CPU, so a seed names a batch.
 """
@@ -20,6 +20,7 @@ import torch.nn.functional as nf
 from torch import Tensor
 
 from golfdeblur.errors import ConfigError
+from golfdeblur.learning import uniform
 from golfdeblur.learning.jpeg import jpeg
 
 GAMMA = 2.2
@@ -49,6 +50,10 @@ class BlurConfig:
     """The part of a frame's time that the shutter is open."""
     layers: float = 0.25
     """Share of pairs with a moving foreground object."""
+    shaken: float = 0.0
+    """Share of pairs that an unsteady hand blurred during a long exposure instead, all pixels alike (`uniform`)."""
+    shake_px: tuple[float, float] = (4.0, 32.0)
+    """How far such a hand strays; drawn log-uniformly."""
     linear_light: float = 0.2
     """Share of pairs averaged in linear light; the others are averaged as sRGB values, as GoPro's `blur`."""
     saturated: float = 0.0
@@ -71,10 +76,10 @@ class BlurConfig:
     def __post_init__(self) -> None:
         if not self.frames or any(n < 1 or n % 2 == 0 for n in self.frames):
             raise ConfigError(f"frames {self.frames} must be odd counts, so that the target is the exact middle.")
-        for name in ("layers", "linear_light", "saturated", "noisy", "jpeg", "toned"):
+        for name in ("layers", "shaken", "linear_light", "saturated", "noisy", "jpeg", "toned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share and must lie in [0, 1].")
-        for name, least in (("length_px", 0), ("bend_px", 0), ("highlight_gain", 1)):
+        for name, least in (("length_px", 0), ("bend_px", 0), ("shake_px", 1), ("highlight_gain", 1)):
             if not least <= getattr(self, name)[0] <= getattr(self, name)[1]:
                 raise ConfigError(f"{name} {getattr(self, name)} must rise and not start below {least}.")
         if self.reduction < 1:
@@ -85,7 +90,8 @@ class BlurConfig:
         """How much larger than the output the source must be on each side, so that no warp leaves it."""
         half = self.length_px[1] / 2 + min(self.bend_px[1], self.length_px[1] / 2)
         drift = (self.centre_px + 256) * (math.radians(self.spin_degrees) / 2 + self.zoom / 2)
-        return math.ceil(half + drift) + 2
+        shake = uniform.reach_px(self.shake_px[1]) if self.shaken else 0
+        return max(math.ceil(half + drift) + 2, shake)
 
 
 @dataclass(frozen=True)
@@ -277,9 +283,10 @@ def random_pairs(
     layered = chosen(config.layers) if batch > 1 else torch.zeros(batch, dtype=torch.bool)
     blurry = torch.empty(batch, 3, size_px, size_px, device=device)
     sharp = torch.empty_like(blurry)
+    shaken = chosen(config.shaken) if config.shaken else torch.zeros(batch, dtype=torch.bool)
     samples = _samples(path, layer_path, exposure)
     for kind in itertools.product((False, True), (1, 3)):
-        index = torch.nonzero((layered == kind[0]) & (samples == kind[1]))[:, 0]
+        index = torch.nonzero((layered == kind[0]) & (samples == kind[1]) & ~shaken)[:, 0]
         if not len(index):
             continue
         layer = None
@@ -295,9 +302,20 @@ def random_pairs(
             layer=layer,
             clip=True,
         )
+    index = torch.nonzero(shaken)[:, 0]
+    if len(index):
+        kernels = uniform.random_kernels(generator, len(index), config.shake_px).to(device)
+        blurry[index] = uniform.convolve(_middle(light[index], size_px + kernels.shape[-1] - 1), kernels)
+        sharp[index] = _middle(light[index], size_px)
     blurry, sharp = blurry ** (1 / gamma), sharp ** (1 / gamma)
     blurry = _sense(blurry, generator, config)
     return blurry, sharp.clamp(0, 1)
+
+
+def _middle(x: Tensor, side: int) -> Tensor:
+    """Return the middle of (B, C, S, S), `side` pixels a side; S - side is even."""
+    edge = (x.shape[-1] - side) // 2
+    return x[..., edge : edge + side, edge : edge + side]
 
 
 def _highlight_gain(saturated: Tensor, generator: torch.Generator, config: BlurConfig) -> Tensor:
@@ -349,46 +367,6 @@ def _soften(x: Tensor, sigma_px: float) -> Tensor:
     padded = nf.pad(x, (reach,) * 4, mode="reflect")
     rows = nf.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
     return nf.conv2d(rows, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
-
-
-def convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve: return k * x where the kernel lies wholly inside the image: (B, C, H - kh + 1, W - kw + 1).
-
-    `x` is (B, C, H, W) and `kernel` (kh, kw) for all images or (B, kh, kw), one for each. No border is assumed, so
-    the result is what a camera would have seen.
-    """
-    batch, channels = x.shape[:2]
-    kernels = kernel.to(x).expand(batch, *kernel.shape[-2:]).repeat_interleave(channels, 0)
-    flat = x.reshape(1, batch * channels, *x.shape[-2:])
-    # conv2d correlates; the convolution of eq. 1 turns the kernel round.
-    out = nf.conv2d(flat, kernels.flip(-2, -1)[:, None], groups=batch * channels)
-    return out.reshape(batch, channels, *out.shape[-2:])
-
-
-def convolve_adjoint(y: Tensor, kernel: Tensor) -> Tensor:
-    """Apply the exact adjoint K^T of `convolve`: the dot products <Kx, y> and <x, K^T y> are equal.
-
-    `y` is (B, C, H, W); the result is larger by the kernel's size less one.
-    """
-    height, width = kernel.shape[-2:]
-    padded = nf.pad(y, (width - 1, width - 1, height - 1, height - 1))
-    return convolve(padded, kernel.flip(-2, -1))
-
-
-def uniform_pair(
-    x: Tensor, kernel: Tensor, *, sigma: float = 0.0, generator: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return y = k * x + n (eq. 1), clipped to [0, 1], and the part of `x` that `y` shows, in one shape.
-
-    `sigma` is the noise's standard deviation in units of the pixel range [0, 1]; the kernel's sides must be odd.
-    """
-    height, width = kernel.shape[-2:]
-    if height % 2 == 0 or width % 2 == 0:
-        raise ConfigError(f"A kernel of {height}x{width} has no middle; give one with odd sides.")
-    y = convolve(x, kernel)
-    y = y + sigma * torch.randn(y.shape, generator=generator).to(y)
-    top, left = height // 2, width // 2
-    return y.clamp(0, 1), x[..., top : top + y.shape[-2], left : left + y.shape[-1]]
 
 
 def path_kernel(path: CameraPath, exposure: Exposure, *, size_px: int) -> Tensor:
