@@ -6,12 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from golfdeblur.experiments import convergence, pictures, prior, report
+from golfdeblur import metrics
+from golfdeblur.experiments import convergence, known_kernel, pictures, prior, report
+from golfdeblur.learning import uniform
 from golfdeblur.learning.networks import count_parameters
 
 from .test_cli import fails, golf, refused
 
-NAMES = ["prior", "forgetting", "balance", "convergence", "gradient-field", "hard", "tables"]
+NAMES = ["prior", "forgetting", "balance", "convergence", "gradient-field", "hard", "known-kernel", "tables"]
 
 
 def test_all_of_them_run_and_report(tmp_path: Path) -> None:
@@ -32,7 +34,7 @@ def test_all_of_them_run_and_report(tmp_path: Path) -> None:
 
 def test_without_data_they_say_what_they_need(tmp_path: Path) -> None:
     fails(golf("experiment", "convergence", "--out", tmp_path / "x"), "--data")
-    for name in ("gradient-field", "hard", "forgetting", "balance"):
+    for name in ("gradient-field", "hard", "known-kernel", "forgetting", "balance"):
         assert "--data" in refused("experiment", name, "--out", tmp_path / name)
 
 
@@ -70,6 +72,21 @@ def test_the_trace_of_a_perfect_corrector(monkeypatch: pytest.MonkeyPatch) -> No
     assert trace["cosine"] == pytest.approx([1, 1, 1], abs=1e-5)
     assert trace["squared_error"][1:] == pytest.approx([e / 4 for e in trace["squared_error"][:-1]], rel=1e-4)
     assert sorted(trace["psnr_db"]) == trace["psnr_db"]
+
+
+def test_a_descent_with_the_kernel_known_restores_and_a_perfect_prior_helps() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(0)
+    whole = pictures.as_input(rng.integers(0, 256, (16, 16, 3), np.uint8).repeat(4, 0).repeat(4, 1))
+    (kernel,) = uniform.random_kernels(generator, 1, (4.0, 6.0))
+    y, sharp = uniform.uniform_pair(torch.from_numpy(whole), kernel)
+    problem = known_kernel.Problem(pictures.as_pixels(sharp.numpy()), y.numpy(), kernel)
+    plain, _ = known_kernel.descend(problem, None, beta=0, iterations=30)
+    assert list(plain) == sorted(plain)
+    assert plain[-1] > metrics.psnr(pictures.as_pixels(y.numpy()), problem.sharp) + 3
+    helped, restored = known_kernel.descend(problem, lambda x: whole, beta=0.5, iterations=30)
+    assert helped[-1] > plain[-1] + 10
+    assert metrics.psnr(restored, problem.sharp) == helped[-1]
 
 
 def test_measures_of_pictures() -> None:

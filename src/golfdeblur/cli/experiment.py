@@ -22,6 +22,7 @@ class Experiment(str, Enum):
     convergence = "convergence"
     gradient_field = "gradient-field"
     hard = "hard"
+    known_kernel = "known-kernel"
     tables = "tables"
     all = "all"
 
@@ -50,7 +51,17 @@ def experiment(
 ) -> None:
     """Repeat an experiment of the paper and report whether its claim holds here (needs the extra `train`)."""
     with needs_extra("train"):
-        from golfdeblur.experiments import balance, convergence, forgetting, gradient_field, hard, prior, report, tables
+        from golfdeblur.experiments import (
+            balance,
+            convergence,
+            forgetting,
+            gradient_field,
+            hard,
+            known_kernel,
+            prior,
+            report,
+            tables,
+        )
     check_new(out / "report.md", force=force)
     runs = {
         Experiment.prior: prior.run,
@@ -59,6 +70,7 @@ def experiment(
         Experiment.convergence: convergence.run,
         Experiment.gradient_field: gradient_field.run,
         Experiment.hard: hard.run,
+        Experiment.known_kernel: known_kernel.run,
         Experiment.tables: tables.run,
     }
     settings = report.Settings(quick, model, network.value, data, features, tuple(evaluations or ()), seeds)
