@@ -99,6 +99,18 @@ def test_sharp_photographs_come_back_at_38_db(model: golfdeblur.Model) -> None:
 
 @pytest.mark.slow
 @needs_data
+def test_photographs_of_real_camera_shake_gain(model: golfdeblur.Model) -> None:
+    gains = []
+    for path in sorted((DATA / "levin09").glob("im*_img.png")):
+        blurry, sharp = map(image.read_rgb8, (path, DATA / "levin09" / "gt" / f"{path.name.split('_')[0]}.png"))
+        output, before = (metrics.psnr(*metrics.at_best_shift(x, sharp, 5)) for x in (model.deblur(blurry), blurry))
+        gains.append(output - before)
+    assert len(gains) == 32
+    assert np.mean(gains) >= 1.5
+
+
+@pytest.mark.slow
+@needs_data
 def test_8_bits_lose_little(model: golfdeblur.Model) -> None:
     eight = golfdeblur.load(runtime="onnxruntime-int8")
     means = []
