@@ -23,7 +23,7 @@ def plot_runs(folders: list[Path], output: Path) -> None:
     """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    styles = ("-", "--", ":", "-.")
+    styles = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 4)))
     for index, folder in enumerate(folders):
         rows = read_log(folder)
         losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
@@ -32,7 +32,7 @@ def plot_runs(folders: list[Path], output: Path) -> None:
             left.plot(*zip(*losses, strict=True), color=colour, label=folder.name, linewidth=1)
         for style, (name, points) in zip(styles * 9, _gains(rows).items(), strict=False):
             label = f"{folder.name}: {name}"
-            right.plot(*zip(*points, strict=True), style, color=colour, label=label, marker=".")
+            right.plot(*zip(*points, strict=True), linestyle=style, color=colour, label=label, marker=".")
     left.set(title="Loss", xlabel="step", ylabel="loss (mean since the last row)", yscale="log")
     left.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     right.set(title="Validation", xlabel="step", ylabel="gain over the blurry input, dB")
