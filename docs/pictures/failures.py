@@ -13,7 +13,7 @@ from torch import Tensor
 
 import golfdeblur
 from golfdeblur import image
-from golfdeblur.learning import blur
+from golfdeblur.learning import blur, uniform
 
 ROOT = Path(__file__).parent.parent.parent
 SIZE = 512
@@ -47,7 +47,7 @@ def main() -> None:
     lamps = light + 12 * (light.amin(1, keepdim=True) - 0.75).clamp(min=0)
     jpeg = io.BytesIO()
     pixels(moved(light, 16) ** (1 / blur.GAMMA)).save(jpeg, "JPEG", quality=20)
-    out_of_focus = blur.convolve(light, disc / disc.sum())[..., edge - 7 : 7 - edge, edge - 7 : 7 - edge]
+    out_of_focus = uniform.convolve(light, disc / disc.sum())[..., edge - 7 : 7 - edge, edge - 7 : 7 - edge]
     faults = {
         "defocus, radius 7 px": pixels(out_of_focus ** (1 / blur.GAMMA)),
         "motion of 60 px": pixels(moved(light, 60) ** (1 / blur.GAMMA)),

@@ -94,7 +94,7 @@ class Model:
         is the same, except that such a picture never settles early. Of a model with instance norm (`paper`) tiles go
         instead, each with statistics of its own: close to the full frame's result, but not equal (docs/performance.md).
         With `self_ensemble` it is the mean over the picture turned and mirrored in all eight ways: eight times the
-        work for 0.1 to 0.4 dB (MODEL_CARD.md). Raises ConfigError if the budget is too small.
+        work for 0.1 to 0.3 dB (MODEL_CARD.md). Raises ConfigError if the budget is too small.
         """
         if self_ensemble:
             return self._mean_of_turns(picture, steps, stop_below)
