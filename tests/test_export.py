@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +11,7 @@ import golfdeblur
 from golfdeblur import metrics
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, export, golf, networks
+from golfdeblur.runtime import EMBEDDED
 
 from .test_cli import fails
 from .test_cli import golf as run
@@ -62,6 +64,44 @@ def test_networks_of_8_bits_are_close_and_small(tmp_path: Path) -> None:
     (tmp_path / "model" / entry["file"]).write_bytes(b"damaged")
     with pytest.raises(WeightsError, match=r"F\.int8\.onnx is damaged"):
         golfdeblur.load(tmp_path / "model", runtime="onnxruntime-int8")
+
+
+def test_sums_of_8_bits_round_alike_in_every_runtime() -> None:
+    constants = {"a": 1.0, "b": 1.0, "c": 2.0}  # every odd sum lies on an edge
+
+    def node(kind: str, name: str, given: str, made: str) -> onnx.NodeProto:
+        return onnx.helper.make_node(kind, [given, f"{name}_scale", f"{name}_zero"], [made])
+
+    graph = onnx.helper.make_graph(
+        [
+            node("DequantizeLinear", "a", "a", "first"),
+            node("DequantizeLinear", "b", "b", "second"),
+            onnx.helper.make_node("Add", ["first", "second"], ["sum"]),
+            node("QuantizeLinear", "c", "sum", "c"),
+        ],
+        "sum",
+        [],
+        [],
+        [
+            onnx.numpy_helper.from_array(np.array(value, dtype), f"{name}_{what}")
+            for name, scale in constants.items()
+            for what, value, dtype in (("scale", scale, np.float32), ("zero", 128, np.uint8))
+        ],
+    )
+    assert export._near_an_edge([(1.0, 128), (1.0, 128)], 2.0, 128)
+    export.keep_sums_off_edges(graph)
+    (scale,) = (float(onnx.numpy_helper.to_array(t)) for t in graph.initializer if t.name == "c_scale")
+    assert 2 < scale < 2.02
+    a, b = np.mgrid[-128:128, -128:128]
+    assert np.abs((a + b) / scale % 1 - 0.5).min() >= export.EDGE
+
+
+@pytest.mark.parametrize("letter", ["F", "G"])
+def test_the_embedded_networks_of_8_bits_round_alike(letter: str) -> None:
+    model = onnx.load(str(EMBEDDED / "fast" / f"{letter}.int8.onnx"))
+    before = model.graph.SerializeToString(deterministic=True)
+    export.keep_sums_off_edges(model.graph)
+    assert model.graph.SerializeToString(deterministic=True) == before
 
 
 def test_a_network_that_differs_is_refused(tmp_path: Path) -> None:

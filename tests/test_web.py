@@ -83,7 +83,6 @@ def blurry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestInTheBrowser:
     pytestmark = in_a_browser
 
-    @pytest.mark.xfail(strict=True, raises=AssertionError, reason="8 bits round otherwise in WASM now (docs/log.md)")
     def test_the_result_is_the_commands(self, page: Any, blurry: Path, tmp_path: Path) -> None:
         seen = []
         page.expose_function("golfSeen", lambda value: seen.append(value))

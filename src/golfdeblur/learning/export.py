@@ -9,7 +9,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ import torch
 from golfdeblur import atomic, backends, image, runtime
 from golfdeblur.errors import DataError, WeightsError
 from golfdeblur.learning import checkpoint, golf, networks
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET = 17
 PARITY_SIZES = ((64, 64), (73, 201), (135, 87))
@@ -27,6 +30,9 @@ CALIBRATION_PX = (320, 512)
 """Height and width of what is cut from the middle of each calibration photo."""
 
 CALIBRATION_PHOTOS = 32
+
+EDGE = 5e-5
+"""How near to a rounding edge no sum of two bytes may lie, in steps of the result: float32 errs by up to so much."""
 
 
 def export(
@@ -175,9 +181,50 @@ def to_int8(
             )
         finally:
             logging.disable(logging.NOTSET)
-        eight = made.read_bytes()
+        model = onnx.load(str(made))
+        keep_sums_off_edges(model.graph)
+        eight = model.SerializeToString()
     atomic.write(path, eight)
     return eight, restored
+
+
+def keep_sums_off_edges(graph: onnx.GraphProto) -> None:
+    """Enlarge the scales of 8-bit sums a little, until no sum of two bytes lies within `EDGE` of a rounding edge.
+
+    Runtimes add in float32, each in its own order, so that they round such a sum to different bytes, and in 8 bits one
+    such byte changes the picture for a hundred pixels around (docs/log.md).
+    """
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    made = {node.output[0]: node for node in graph.node}
+    stored = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+
+    def steps(node: onnx.NodeProto) -> tuple[float, int]:
+        scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+        return float(scale), int(zero)
+
+    for node in graph.node:
+        terms = [made[name] for name in node.input if name in made]
+        if node.op_type != "Add" or node.output[0] not in stored or len(terms) != 2:
+            continue
+        if any(term.op_type != "DequantizeLinear" for term in terms):
+            continue
+        result = stored[node.output[0]]
+        parts = [steps(term) for term in terms]
+        scale, zero = steps(result)
+        while _near_an_edge(parts, scale, zero):
+            scale = float(np.float32(scale * (1 + 1e-5)))
+        name = result.input[1]
+        constants[name].CopyFrom(numpy_helper.from_array(np.array(scale, np.float32), name))
+
+
+def _near_an_edge(parts: list[tuple[float, int]], scale: float, zero: int) -> bool:
+    """Tell whether any two bytes of the `parts`, each a (scale, zero point), add up to nearly half a step."""
+    first, second = ((np.arange(256) - part_zero) * (part_scale / scale) for part_scale, part_zero in parts)
+    sums = zero + first[:, None] + second
+    sums = sums[(sums > -1) & (sums < 256)]  # beyond, they are cut off
+    return bool((np.abs(sums - np.floor(sums) - 0.5) < EDGE).any())
 
 
 def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> float:
