@@ -7,9 +7,7 @@ import torch
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning import uniform
 
-
-def texture(batch: int, side: int) -> torch.Tensor:
-    return torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+from .test_blur import texture
 
 
 def test_convolution_and_adjoint_agree_in_the_dot_product() -> None:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from golfdeblur import image
+from golfdeblur.experiments import pictures
 from golfdeblur.learning import data, pairs
 from golfdeblur.learning.uniform import uniform_pair
 
@@ -34,9 +35,7 @@ def uniform(source: Path, out: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     kernels = [np.asarray(Image.open(p), np.float32) for p in sorted((source / "levin09" / "gt").glob("kernel*.png"))]
     for path in image.find(source / "photos")[:: data.HELD_OUT_EVERY]:
-        pixels = image.read_rgb8(path)
-        top, left = ((n - SIDE) // 2 for n in pixels.shape[:2])
-        crop = torch.from_numpy(pixels[top : top + SIDE, left : left + SIDE].copy()).permute(2, 0, 1)[None] / 255
+        crop = torch.from_numpy(pictures.as_input(pictures.crop(image.read_rgb8(path), SIDE)))
         for number, kernel in enumerate(kernels, 1):
             taps = torch.from_numpy(kernel / kernel.sum())
             pair = uniform_pair(crop, taps, sigma=SIGMA, generator=generator)

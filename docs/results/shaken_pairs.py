@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from golfdeblur import image
+from golfdeblur.experiments import pictures
 from golfdeblur.learning import blur, data, pairs, uniform
 
 SIDE, SIGMA, EXTENT_PX = 448, 0.003, (4.0, 32.0)
@@ -20,12 +21,10 @@ SIDE, SIGMA, EXTENT_PX = 448, 0.003, (4.0, 32.0)
 def main(source: Path, out: Path) -> None:
     """Write OUT/blur and OUT/sharp."""
     generator = torch.Generator().manual_seed(7)
-    edge = SIDE + 2 * uniform.reach_px(EXTENT_PX[1])
+    side = SIDE + 2 * uniform.reach_px(EXTENT_PX[1])
     for folder in ("photos", "urban"):
         for path in image.find(source / folder)[:: data.HELD_OUT_EVERY]:
-            pixels = image.read_rgb8(path)
-            top, left = ((n - edge) // 2 for n in pixels.shape[:2])
-            crop = torch.from_numpy(pixels[top : top + edge, left : left + edge].copy()).permute(2, 0, 1)[None] / 255
+            crop = torch.from_numpy(pictures.as_input(pictures.crop(image.read_rgb8(path), side)))
             kernels = uniform.random_kernels(generator, 2, EXTENT_PX)
             for kernel, gamma in zip(kernels, (1.0, blur.GAMMA), strict=True):
                 light, sharp = uniform.uniform_pair(crop**gamma, kernel, generator=generator)
