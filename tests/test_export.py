@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import metrics
+from golfdeblur import backends, metrics
 from golfdeblur.errors import WeightsError
-from golfdeblur.learning import checkpoint, export, golf, networks
+from golfdeblur.learning import checkpoint, export, golf, int8, networks
 from golfdeblur.runtime import EMBEDDED
 
 from .test_cli import fails
@@ -88,19 +88,42 @@ def test_sums_of_8_bits_round_alike_in_every_runtime() -> None:
             for what, value, dtype in (("scale", scale, np.float32), ("zero", 128, np.uint8))
         ],
     )
-    assert export._near_an_edge([(1.0, 128), (1.0, 128)], 2.0, 128)
-    export.keep_sums_off_edges(graph)
+    assert int8._near_an_edge([(1.0, 128), (1.0, 128)], 2.0, 128)
+    int8.keep_sums_off_edges(graph)
     (scale,) = (float(onnx.numpy_helper.to_array(t)) for t in graph.initializer if t.name == "c_scale")
     assert 2 < scale < 2.02
     a, b = np.mgrid[-128:128, -128:128]
-    assert np.abs((a + b) / scale % 1 - 0.5).min() >= export.EDGE
+    assert np.abs((a + b) / scale % 1 - 0.5).min() >= int8.EDGE
+
+
+def test_a_range_of_8_bits_gives_up_what_is_rare() -> None:
+    def found(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+        return int8.best_range(low, high, np.histogram(values, int8.BINS, (low, high))[0].astype(float))
+
+    rng = np.random.default_rng(0)
+    assert found(rng.uniform(-1, 1, 100_000), -1, 1) == (-1, 1)  # nothing is rare
+    low, high = found(np.concatenate([rng.normal(0, 1, 1_000_000), [-9, 9]]), -9, 9)
+    assert low == pytest.approx(-6, abs=1.2)
+    assert high == pytest.approx(6, abs=1.2)
+    assert found(np.concatenate([rng.uniform(0, 1, 10_000), [1.5]]), 0, 1.5)[0] == 0
+
+
+def test_8_bits_are_spent_on_what_a_relu_lets_through_and_none_on_the_image(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = golf.Corrector(networks.ResidualUNet((8,), (1,))).eval()
+    content = export.to_onnx(module, tmp_path / "G.onnx")  # its residual is nothing
+    photo = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
+    eight, _ = int8.to_int8(content, tmp_path / "G.int8.onnx", [photo], multiple_px=2, scales=1)
+    assert np.array_equal(backends.open_network("onnxruntime", eight, tmp_path)(photo), photo)
+    graph = onnx.load_from_string(eight).graph
+    assert "Relu" not in {node.op_type for node in graph.node}  # the bytes end at zero instead
 
 
 @pytest.mark.parametrize("letter", ["F", "G"])
 def test_the_embedded_networks_of_8_bits_round_alike(letter: str) -> None:
     model = onnx.load(str(EMBEDDED / "fast" / f"{letter}.int8.onnx"))
     before = model.graph.SerializeToString(deterministic=True)
-    export.keep_sums_off_edges(model.graph)
+    int8.keep_sums_off_edges(model.graph)
     assert model.graph.SerializeToString(deterministic=True) == before
 
 

@@ -5,34 +5,26 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import logging
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from golfdeblur import atomic, backends, image, runtime
 from golfdeblur.errors import DataError, WeightsError
-from golfdeblur.learning import checkpoint, golf, networks
-
-if TYPE_CHECKING:
-    import onnx
+from golfdeblur.learning import checkpoint, golf, int8, networks
 
 OPSET = 17
 PARITY_SIZES = ((64, 64), (73, 201), (135, 87))
 """Heights and widths on which torch and onnxruntime are compared."""
 
-
 CALIBRATION_PX = (320, 512)
 """Height and width of what is cut from the middle of each calibration photo."""
 
 CALIBRATION_PHOTOS = 32
-
-EDGE = 5e-5
-"""How near to a rounding edge no sum of two bytes may lie, in steps of the result: float32 errs by up to so much."""
 
 
 def export(
@@ -81,7 +73,7 @@ def export(
         if blurry:
             eight = folder / f"{letter}.int8.onnx"
             # G sees what F made of the photos.
-            made, blurry = to_int8(content, eight, blurry, multiple_px=network.multiple_px, scales=network.scales)
+            made, blurry = int8.to_int8(content, eight, blurry, multiple_px=network.multiple_px, scales=network.scales)
             entries[letter]["int8"] = {"file": eight.name, "sha256": hashlib.sha256(made).hexdigest()}
     config = {
         "format": runtime.FORMAT,
@@ -130,101 +122,6 @@ def _calibration_photos(folder: Path) -> list[np.ndarray]:
         middle = pixels[top : top + CALIBRATION_PX[0], left : left + CALIBRATION_PX[1]]
         cut.append(middle.transpose(2, 0, 1)[None].astype(np.float32) / 255)
     return cut
-
-
-def to_int8(
-    content: bytes, path: Path, photos: list[np.ndarray], *, multiple_px: int, scales: int
-) -> tuple[bytes, list[np.ndarray]]:
-    """Write an ONNX network with its convolutions in 8 bits, but the last; return it and what it makes of `photos`.
-
-    The ranges of the activations are those that `photos`, (1, 3, H, W) in [0, 1], give. The last convolution makes the
-    residual, whose steps would show in smooth skies.
-    """
-    import onnx
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    seen: list[np.ndarray] = []
-    network = backends.open_network("onnxruntime", content, path)
-
-    def watched(x: np.ndarray) -> np.ndarray:
-        seen.append(x.copy())
-        return network(x)
-
-    runner = runtime.Runner(watched, multiple_px=multiple_px, receptive_field_px=None, scales=scales)
-    restored = [runner(photo) for photo in photos]
-
-    class Seen(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rest = iter(seen)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            x = next(self.rest, None)
-            return None if x is None else {"x": x}
-
-    with tempfile.TemporaryDirectory() as folder:
-        plain, made = Path(folder) / "plain.onnx", Path(folder) / path.name
-        quant_pre_process(onnx.load_from_string(content), str(plain), skip_symbolic_shape=True)
-        convolutions = [node.name for node in onnx.load(str(plain)).graph.node if node.op_type == "Conv"]
-        logging.disable(logging.WARNING)  # it advises what was just done
-        try:
-            quantization.quantize_static(
-                str(plain),
-                str(made),
-                Seen(),
-                quant_format=quantization.QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-                op_types_to_quantize=["Conv"],
-                nodes_to_exclude=convolutions[-1:],
-            )
-        finally:
-            logging.disable(logging.NOTSET)
-        model = onnx.load(str(made))
-        keep_sums_off_edges(model.graph)
-        eight = model.SerializeToString()
-    atomic.write(path, eight)
-    return eight, restored
-
-
-def keep_sums_off_edges(graph: onnx.GraphProto) -> None:
-    """Enlarge the scales of 8-bit sums a little, until no sum of two bytes lies within `EDGE` of a rounding edge.
-
-    Runtimes add in float32, each in its own order, so that they round such a sum to different bytes, and in 8 bits one
-    such byte changes the picture for a hundred pixels around (docs/log.md).
-    """
-    from onnx import numpy_helper
-
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    made = {node.output[0]: node for node in graph.node}
-    stored = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
-
-    def steps(node: onnx.NodeProto) -> tuple[float, int]:
-        scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
-        return float(scale), int(zero)
-
-    for node in graph.node:
-        terms = [made[name] for name in node.input if name in made]
-        if node.op_type != "Add" or node.output[0] not in stored or len(terms) != 2:
-            continue
-        if any(term.op_type != "DequantizeLinear" for term in terms):
-            continue
-        result = stored[node.output[0]]
-        parts = [steps(term) for term in terms]
-        scale, zero = steps(result)
-        while _near_an_edge(parts, scale, zero):
-            scale = float(np.float32(scale * (1 + 1e-5)))
-        name = result.input[1]
-        constants[name].CopyFrom(numpy_helper.from_array(np.array(scale, np.float32), name))
-
-
-def _near_an_edge(parts: list[tuple[float, int]], scale: float, zero: int) -> bool:
-    """Tell whether any two bytes of the `parts`, each a (scale, zero point), add up to nearly half a step."""
-    first, second = ((np.arange(256) - part_zero) * (part_scale / scale) for part_scale, part_zero in parts)
-    sums = zero + first[:, None] + second
-    sums = sums[(sums > -1) & (sums < 256)]  # beyond, they are cut off
-    return bool((np.abs(sums - np.floor(sums) - 0.5) < EDGE).any())
 
 
 def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> float:
