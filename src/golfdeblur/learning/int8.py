@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 CUT = 8.0
 """How much more the squared error of a value that is cut off counts than that of one that is rounded.
 
-Values that are cut off lie together, at edges. Measured, as is `SHARES` (docs/log.md).
+docs/log.md compares 1 to 16.
 """
 
 SHARES = np.linspace(0.3, 1, 36)
@@ -53,9 +54,11 @@ def to_int8(
     runner = runtime.Runner(watched, multiple_px=multiple_px, receptive_field_px=None, scales=scales)
     restored = [runner(photo) for photo in photos]
 
-    class Seen(quantization.CalibrationDataReader):
+    class First(quantization.CalibrationDataReader):
+        """One input only: the library insists on measuring ranges, but all that it needs are given to it."""
+
         def __init__(self) -> None:
-            self.rest = iter(seen)
+            self.rest = iter(seen[:1])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             x = next(self.rest, None)
@@ -72,7 +75,7 @@ def to_int8(
             quantization.quantize_static(
                 str(plain),
                 str(made),
-                Seen(),
+                First(),
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=quantization.QuantType.QUInt8,
@@ -125,9 +128,9 @@ def activation_ranges(model: onnx.ModelProto, inputs: list[np.ndarray]) -> dict[
     for name, value in values():
         counts[name] += np.histogram(value, BINS, ends[name])[0]
     ranges = {name: best_range(*ends[name], counts[name]) for name in ends}
+    uses = collections.Counter(name for node in model.graph.node for name in node.input)
     for node in near:
-        before = [other for other in model.graph.node if node.input[0] in other.input]
-        if node.op_type == "Relu" and len(before) == 1:
+        if node.op_type == "Relu" and uses[node.input[0]] == 1:
             ranges[node.input[0]] = ranges[node.output[0]]
     return ranges
 
