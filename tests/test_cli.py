@@ -89,6 +89,22 @@ def test_bad_input(tmp_path: Path, photo: np.ndarray, tiny_model: Path, kind: st
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.parametrize("place", [".", "..", "/"])
+def test_folders_without_a_name_are_no_images(place: str, jpeg: Path, tiny_model: Path) -> None:
+    for options in ((), ("--out-dir", "out")):
+        fails(
+            golf("deblur", place, "-m", tiny_model, *options, cwd=jpeg.parent),
+            f"{place} is a folder",
+            "-r and --out-dir",
+        )
+
+
+def test_results_in_a_folder_keep_their_names(jpeg: Path, tiny_model: Path) -> None:
+    earlier = jpeg.rename(jpeg.with_name("photo-deblurred.jpg"))
+    assert golf("deblur", earlier, "--out-dir", jpeg.parent / "out", "-m", tiny_model).returncode == 0
+    assert [p.name for p in (jpeg.parent / "out").iterdir()] == ["photo-deblurred.jpg"]
+
+
 def test_outputs_that_cannot_be(jpeg: Path, tiny_model: Path) -> None:
     fails(golf("deblur", jpeg, "-o", jpeg.parent / "no" / "x.png", "-m", tiny_model), "does not exist")
     fails(golf("deblur", jpeg, "-o", jpeg.parent / "x.doc", "-m", tiny_model), ".doc")
@@ -225,10 +241,12 @@ def test_table_goes_into_a_document(tmp_path: Path, photo: np.ndarray, tiny_mode
     assert "| model, onnxruntime-int8 | 3 |" in golf("table", file).stdout
     fails(golf("table", document), "golf evaluate --json")
     fails(golf("table", file, "--into", file), "lacks the lines")
+    fails(golf("table", file, "--into", tmp_path / "no.md"), "no.md", "Markdown")
 
 
 def test_evaluate_names_what_is_wrong(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
     fails(golf("evaluate", tmp_path, "-m", tiny_model), "blur/")
+    assert "make it first" in refused("evaluate", tmp_path, "--json", tmp_path / "no" / "scores.json")
     folder = pairs_folder(tmp_path, photo)
     (folder / "blur" / "a.png").rename(folder / "blur" / "c.png")
     fails(golf("evaluate", folder, "-m", tiny_model), "a.png", "c.png")

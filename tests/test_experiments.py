@@ -7,7 +7,19 @@ import torch
 from PIL import Image
 
 from golfdeblur import metrics
-from golfdeblur.experiments import convergence, known_kernel, pictures, prior, report
+from golfdeblur.errors import ConfigError
+from golfdeblur.experiments import (
+    balance,
+    convergence,
+    forgetting,
+    gradient_field,
+    hard,
+    known_kernel,
+    pictures,
+    prior,
+    report,
+    tables,
+)
 from golfdeblur.learning import uniform
 from golfdeblur.learning.networks import count_parameters
 
@@ -30,6 +42,22 @@ def test_all_of_them_run_and_report(tmp_path: Path) -> None:
         assert Image.open(figure).width > 100
     assert len(list((tmp_path / "all").rglob("*.svg"))) >= 6
     fails(golf("experiment", "prior", "--quick", "--out", tmp_path / "all"), "exists already")
+
+
+def test_of_all_those_that_can_run_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def needy(settings: report.Settings) -> report.Result:
+        raise ConfigError("This experiment needs pairs.")
+
+    for module in (prior, forgetting, balance, convergence, gradient_field, hard, known_kernel, tables):
+        monkeypatch.setattr(module, "run", needy)
+    monkeypatch.setattr(prior, "run", lambda settings: report.Result("prior", "claim", True, "verdict", {}))
+    assert "7 of 8 experiments failed" in refused("experiment", "all", "--out", tmp_path / "all")
+    assert "golf: hard: This experiment needs pairs." in capsys.readouterr().err
+    assert "## prior" in (tmp_path / "all" / "report.md").read_text()
+
+
+def test_unusable_data_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    assert "holds no pairs" in refused("experiment", "all", "--data", tmp_path, "--out", tmp_path / "all")
 
 
 def test_without_data_they_say_what_they_need(tmp_path: Path) -> None:

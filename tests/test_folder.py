@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from PIL import Image
 import golfdeblur
 from golfdeblur import folder, image
 from golfdeblur.cli import files
-from golfdeblur.errors import ConfigError
 
 from .test_cli import fails, golf
 
@@ -129,11 +129,17 @@ def test_results_inside_the_folder_are_no_inputs(album: Path, tiny_model: Path) 
 def test_what_cannot_be_asked(album: Path, tmp_path: Path, tiny_model: Path) -> None:
     fails(golf("deblur", album, "-r"), "--out-dir")
     fails(golf("deblur", album / "a.jpg", "-r", "--out-dir", tmp_path / "o"), "folder")
-    fails(golf("deblur", album, "--out-dir", tmp_path / "o", "-m", tiny_model), "-r")
+    fails(golf("deblur", album, "--out-dir", tmp_path / "o", "-m", tiny_model), "-r and --out-dir")
     fails(golf("deblur", album, "-r", "--out-dir", album), "itself")
+
+
+def test_of_two_photos_with_one_result_the_second_is_named(album: Path, tmp_path: Path, tiny_model: Path) -> None:
     Image.open(album / "a.jpg").save(album / "day 1" / "b.gif")
-    with pytest.raises(ConfigError, match=r"b\.gif.*b\.png"):
-        folder.find(album, tmp_path / "out")
+    result = golf("deblur", album, "-r", "--out-dir", tmp_path / "out", "-m", tiny_model)
+    assert result.returncode == 1
+    assert re.search(r"b\.gif and .*b\.png would both be written to .*; rename the second", result.stderr)
+    assert "1 failed, as named above; 3 deblurred" in result.stderr
+    assert written(tmp_path / "out") == RESULTS
 
 
 def test_a_manifest_cut_short_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:

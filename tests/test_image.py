@@ -302,6 +302,12 @@ def test_modes_without_a_range_are_refused(mode: str) -> None:
         pictures.from_pil(Image.new(mode, (4, 4)))
 
 
+def test_a_file_in_such_a_mode_is_named(tmp_path: Path) -> None:
+    Image.new("F", (4, 4)).save(tmp_path / "f.tif")
+    with pytest.raises(ImageError, match=r"f\.tif: .*no fixed range"):
+        image.read(tmp_path / "f.tif")
+
+
 @pytest.mark.parametrize("mode", ["HSV", "LAB", "YCbCr", "I;16", "PA", "RGBX"])
 def test_rarer_modes_are_read(mode: str) -> None:
     picture = pictures.from_pil(Image.new(mode, (5, 4)))

@@ -285,6 +285,8 @@ def test_max_minutes_ends_with_a_checkpoint(tmp_path: Path, inputs: Inputs) -> N
 def test_data_must_match_the_recipe(tmp_path: Path, photos: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="needs data for photos"):
         train(TINY, Inputs({}), tmp_path)
+    with pytest.raises(ConfigError, match=r"add one \[\[sources\]\]"):
+        train(dataclasses.replace(TINY, sources=()), Inputs(photos), tmp_path)
     with pytest.raises(ConfigError, match="cats is not in the recipe"):
         train(TINY, Inputs({**photos, "cats": tmp_path}), tmp_path)
     with pytest.raises(ConfigError, match="--propagator"):

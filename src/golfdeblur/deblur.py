@@ -293,9 +293,13 @@ def with_stroke(picture: Picture, stroke: Stroke) -> Picture:
 
 def default_output(path: Path) -> Path:
     """Return where the result for `path` goes: beside it, in its own format if that can be written."""
+    return path.parent / f"{path.stem}-deblurred{output_suffix(path)}"
+
+
+def output_suffix(path: Path) -> str:
+    """Return how the name of the result for `path` ends: as its own, if that format can be written."""
     kind = image.SUFFIXES.get(path.suffix.lower(), "GIF")
-    suffix = image.WRITTEN_AS.get(kind, path.suffix)
-    return path.with_name(f"{path.stem}-deblurred{suffix}")
+    return image.WRITTEN_AS.get(kind, path.suffix)
 
 
 def _as_picture(given):  # type: ignore[no-untyped-def]

@@ -38,19 +38,19 @@ class Found:
     jobs: list[Job]
     skipped: int
     """Files that are no images by their names."""
-    raw: list[Path]
-    """Camera RAW files, which cannot be read."""
+    refused: list[str]
+    """A sentence for every image that cannot be done."""
 
 
 def find(folder: Path, out: Path) -> Found:
     """List the images at any depth of `folder`, to be written to the same places in `out`.
 
-    Hidden files are left out, and so is `out` where it lies inside. Raises ConfigError where two images would be
-    written to one file, or where `out` is `folder`.
+    Hidden files are left out, and so is `out` where it lies inside. Refused are camera RAW, and of images that would be
+    written to one file all but the first. Raises ConfigError where `out` is `folder`.
     """
     if out.resolve() == folder.resolve():
         raise ConfigError(f"The results of {folder} cannot go into itself; give another --out-dir.")
-    jobs, raw, skipped = [], [], 0
+    jobs, refused, skipped = [], [], 0
     taken: dict[Path, Path] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         inside = path.relative_to(folder)
@@ -58,16 +58,16 @@ def find(folder: Path, out: Path) -> Found:
             continue
         suffix = path.suffix.lower()
         if suffix in RAW_SUFFIXES:
-            raw.append(path)
+            refused.append(f"{path} is camera RAW, which is not read; develop it to TIFF or JPEG first.")
         elif suffix not in image.SUFFIXES:
             skipped += 1
         else:
-            target = out / inside.with_suffix(deblur.default_output(path).suffix)
-            if target in taken:
-                raise ConfigError(f"{taken[target]} and {path} would both be written to {target}; rename one.")
-            taken[target] = path
-            jobs.append(Job(path, target, inside.as_posix()))
-    return Found(jobs, skipped, raw)
+            target = out / inside.with_suffix(deblur.output_suffix(path))
+            if (first := taken.setdefault(target, path)) is path:
+                jobs.append(Job(path, target, inside.as_posix()))
+            else:
+                refused.append(f"{first} and {path} would both be written to {target}; rename the second.")
+    return Found(jobs, skipped, refused)
 
 
 class Manifest:

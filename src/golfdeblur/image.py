@@ -134,6 +134,10 @@ def _readable(path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             head = file.read(64)
         yield head
+    except ImageError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ImageError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not an image that can be read; give a JPEG, PNG, TIFF, WebP, BMP, PPM or GIF file."
@@ -173,7 +177,7 @@ def _open(path: Path) -> Image.Image:
 def check_writable(path: Path, *, force: bool) -> None:
     """Raise ImageError unless `path` can be written: a known suffix, an existing folder, nothing there or `force`."""
     if SUFFIXES.get(path.suffix.lower(), "GIF") in WRITTEN_AS:
-        raise ImageError(f"{path} ends in '{path.suffix}'; write .jpg, .png, .tif, .webp, .bmp or .ppm.")
+        raise ImageError(f"{path} must end in .jpg, .png, .tif, .webp, .bmp or .ppm; give such a name.")
     if path.is_dir():
         raise ImageError(f"{path} is a folder; give the name of a file, or use --out-dir.")
     if not path.parent.is_dir():

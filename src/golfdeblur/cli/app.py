@@ -138,7 +138,9 @@ def read_result(file: Path) -> dict[str, Any]:
 
 
 def check_new(path: Path, *, force: bool) -> None:
-    """Raise ConfigError if `path` exists and may not be replaced."""
+    """Raise ConfigError if `path` exists and may not be replaced, or its folder does not exist."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"The folder {path.parent} does not exist; make it first.")
     if path.exists() and not force:
         raise ConfigError(f"{path} exists already; use --force to replace it, or give another name.")
 

@@ -66,10 +66,11 @@ def bench_speed(
 def _measured(rows: Any, *, widest: int) -> list[dict[str, Any]]:
     """Print every row as it comes; `widest` is the number of characters of the longest model's name."""
     column = max(widest, len("model"))
-    print(f"{'model':{column}} {'runtime':16} {'size':>11} {'min':>8} {'median':>8} {'max':>8} {'s/Mpx':>6} "
-          f"{'peak MiB':>9} {'GMAC':>7} {'GFLOP/s':>8} {'of peak':>7}")  # fmt: skip
-    found = []
+    found: list[dict[str, Any]] = []
     for row in rows:
+        if not found:
+            print(f"{'model':{column}} {'runtime':16} {'size':>11} {'min':>8} {'median':>8} {'max':>8} {'s/Mpx':>6} "
+                  f"{'peak MiB':>9} {'GMAC':>7} {'GFLOP/s':>8} {'of peak':>7}")  # fmt: skip
         s = row["seconds"]
         work = "" if row["gmac"] is None else f"{row['gmac']:7.1f} {row['gflops']:8.0f} {row['peak_share']:7.0%}"
         name = f"{row['width']}x{row['height']}"

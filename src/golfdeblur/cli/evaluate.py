@@ -21,6 +21,7 @@ from golfdeblur.cli.app import (
     app,
     check_new,
     progress,
+    read_result,
     write_text,
 )
 from golfdeblur.errors import ConfigError
@@ -95,16 +96,14 @@ def table(
     """Make a Markdown table of measured results: print it, or put it into a document."""
     from golfdeblur import evaluate as evaluation
 
-    try:
-        made = evaluation.markdown_table([json.loads(file.read_text()) for file in files])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"The results cannot be read ({error}); give files that golf evaluate --json wrote."
-        ) from error
+    made = evaluation.markdown_table([read_result(file) for file in files])
     if into is None:
         print(made, end="")
         return
-    before, begin, rest = into.read_text().partition(TABLE_BEGIN)
+    try:
+        before, begin, rest = into.read_text().partition(TABLE_BEGIN)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{into} cannot be read ({error}); give a Markdown file.") from error
     _, end, after = rest.partition(TABLE_END)
     if not begin or not end:
         raise ConfigError(

@@ -53,11 +53,11 @@ def find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> folde
 
 def deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Manifest, how: How) -> None:
     """Do what the manifest does not name as done, and say in the end what became of every file."""
-    for path in found.raw:
-        print(f"golf: {path} is camera RAW, which is not read; develop it to TIFF or JPEG first.", file=sys.stderr)
+    for sentence in found.refused:
+        print(f"golf: {sentence}", file=sys.stderr)
     entries = manifest.entries()
     todo = [job for job in found.jobs if how.force or not manifest.is_done(job, entries.get(job.name))]
-    failed, done = len(found.raw), 0
+    failed, done = len(found.refused), 0
     jobs = zip(todo, readers(model, [job.source for job in todo]), strict=True)
     for job, read in progress(jobs, len(todo), "Deblurring", quiet=how.quiet or how.as_json):
         try:
@@ -100,7 +100,7 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
         targets = [output]
     elif out_dir is not None:
         out_dir.mkdir(parents=True, exist_ok=True)
-        targets = [out_dir / deblur.default_output(path).name.replace("-deblurred", "") for path in inputs]
+        targets = [out_dir / f"{path.stem}{deblur.output_suffix(path)}" for path in inputs]
     else:
         targets = [deblur.default_output(path) for path in inputs]
     seen: dict[Path, Path] = {}
@@ -118,6 +118,8 @@ def deblur_file(
 ) -> dict[str, Any]:
     """Deblur one file into `target`, and return the report that --json prints."""
     started = time.perf_counter()
+    if source.is_dir():
+        raise ConfigError(f"{source} is a folder; give image files, or -r and --out-dir for all that it holds.")
     image.check_writable(target, force=how.force)
     stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(how.steps + 1)]
     strip = target.with_name(f"{target.stem}-strokes.png")

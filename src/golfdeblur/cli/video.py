@@ -62,7 +62,8 @@ def video_command(
         print(f"golf: {what}, passed unchanged or was left out", file=sys.stderr)
     if not quiet:
         before, after = report.jitter
-        print(f"{output}  {report.frames} frames, brightness flicker {after:.2f} grey levels (input {before:.2f})")
+        count = "1 frame" if report.frames == 1 else f"{report.frames} frames"
+        print(f"{output}  {count}, brightness flicker {after:.2f} grey levels (input {before:.2f})")
 
 
 class _Bar:

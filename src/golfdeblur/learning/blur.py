@@ -79,9 +79,23 @@ class BlurConfig:
         for name in ("layers", "shaken", "linear_light", "saturated", "noisy", "jpeg", "toned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share and must lie in [0, 1].")
-        for name, least in (("length_px", 0), ("bend_px", 0), ("shake_px", 1), ("highlight_gain", 1)):
-            if not least <= getattr(self, name)[0] <= getattr(self, name)[1]:
-                raise ConfigError(f"{name} {getattr(self, name)} must rise and not start below {least}.")
+        for name, least, most in (
+            ("length_px", 0, math.inf),
+            ("bend_px", 0, math.inf),
+            ("shake_px", 1, math.inf),
+            ("highlight_gain", 1, math.inf),
+            ("open_share", 0, 1),
+            ("soften_sigma_px", 0, math.inf),
+            ("noise_sigma", 0, 1),
+            ("jpeg_quality", 1, 100),
+        ):
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                limits = f"not start below {least}" + ("" if most == math.inf else f", nor end above {most}")
+                raise ConfigError(f"{name} {low, high} must rise and {limits}.")
+        for name in ("spin_degrees", "zoom", "centre_px", "noisy_sigma"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative.")
         if self.reduction < 1:
             raise ConfigError(f"reduction is {self.reduction}; a photograph can only be made smaller, so at least 1.")
 

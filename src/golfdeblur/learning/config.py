@@ -101,7 +101,8 @@ class TrainConfig:
         for name in ("warmup_steps", "weight_decay", "clip_norm", "spectrum_weight", "balance", "checkpoint_minutes"):
             _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative.")
         _require(0 < self.lr_end <= self.lr, f"lr_end {self.lr_end} must be above 0 and at most lr {self.lr}.")
-        _require(0 <= self.ema < 1, f"ema is {self.ema}; it must lie in [0, 1).")
+        for name, value in (("ema", self.ema), *(("betas", beta) for beta in self.betas)):
+            _require(0 <= value < 1, f"{name} is {value}; it must lie in [0, 1).")
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -161,7 +162,7 @@ def _from_table(section: Any, table: Any, where: str) -> Any:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1, 0)
             raise ConfigError(f"'{key}' in {where} is unknown; the nearest known key is '{near[0]}'.")
-        _check_type(key, value, fields[key].type, where)
+        _check_type(key, value, str(fields[key].type), where)
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     try:
         return section(**values)
@@ -169,13 +170,21 @@ def _from_table(section: Any, table: Any, where: str) -> Any:
         raise ConfigError(f"{where} has a value of the wrong type or lacks one ({error}).") from error
 
 
-def _check_type(key: str, value: Any, annotation: Any, where: str) -> None:
-    allowed = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}.get(str(annotation))
-    if annotation and str(annotation).startswith("tuple[") and not isinstance(value, (list, tuple)):
-        raise ConfigError(f"'{key}' in {where} is {value!r}; it must be a list such as [1, 2].")
-    wrong = allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed))
-    if wrong:
+def _check_type(key: str, value: Any, annotation: str, where: str) -> None:
+    """Raise ConfigError if `value` is not of the type that a field's `annotation` names, or no finite number."""
+    allowed = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}.get(annotation)
+    if annotation.startswith("tuple["):
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"'{key}' in {where} is {value!r}; it must be a list such as [1, 2].")
+        kind, *others = annotation.removeprefix("tuple[").removesuffix("]").split(", ")
+        if others != ["..."] and len(value) != 1 + len(others):
+            raise ConfigError(f"'{key}' in {where} has {len(value)} values; it must have {1 + len(others)}.")
+        for each in value:
+            _check_type(key, each, kind, where)
+    elif allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)):
         raise ConfigError(f"'{key}' in {where} is {value!r}; it must be of type {annotation}.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"'{key}' in {where} is {value}; it must be finite.")
 
 
 def _one_of(name: str, value: str, allowed: Any) -> None:

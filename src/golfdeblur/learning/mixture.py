@@ -206,11 +206,16 @@ class MixtureConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("batch", "patch_px", "block_pairs", "steps_per_block", "blocks_kept", "streams"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if not 0 <= self.identity <= 1:
+            raise ConfigError(f"identity is {self.identity}; it is a share and must lie in [0, 1].")
         if self.patch_px > self.block_px:
             raise DataError(
                 f"patch_px {self.patch_px} is larger than block_px {self.block_px}; make the block at least as large."
             )
-        if self.streams < 1 or self.batch % self.streams or self.block_pairs % self.streams:
+        if self.batch % self.streams or self.block_pairs % self.streams:
             raise ConfigError(
                 f"streams {self.streams} must divide batch {self.batch} and block_pairs {self.block_pairs}."
             )

@@ -334,6 +334,8 @@ def _data(
 
     Raises ConfigError where names and `--data` do not match, DataError for unusable data.
     """
+    if not config.sources:
+        raise ConfigError("The recipe names no data; add one [[sources]] or more, with a name and a kind each.")
     wanted = {source.name for source in config.sources}
     if missing := sorted(wanted - inputs.sources.keys()):
         raise ConfigError(f"The recipe needs data for {', '.join(missing)}; give --data NAME=PATH for each.")
