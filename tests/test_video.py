@@ -271,6 +271,31 @@ def test_damaged_packets_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert len(times(tmp_path / "out.mp4")) == report.frames
 
 
+def test_sound_of_an_unknown_codec_is_named_and_left_out(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+    source.write_bytes(source.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa"))  # as phones write it
+    report = run(source, tmp_path / "out.mp4")
+    assert report.passed == ["stream 1 (audio), whose codec is unknown"]
+    assert len(times(tmp_path / "out.mp4")) == len(TIMES)
+
+
+def test_pictures_of_an_unknown_codec_are_refused(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4", sound=False)
+    source.write_bytes(source.read_bytes().replace(b"avc1", b"none"))
+    photo = tmp_path / "text.jpg"
+    photo.write_text("no photo")
+    for given in (source, photo):
+        with pytest.raises(ImageError, match="codec is unknown"):
+            run(given, tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, None), (math.nan, None), (2, 1), (0, math.nan), (math.inf, None)])
+def test_what_is_no_part_of_a_video(start: float, end: float | None) -> None:
+    with pytest.raises(ConfigError, match="no part of a video"):
+        video.Cut(start, end)
+
+
 def test_an_interrupt_leaves_a_file_that_plays(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4")
 

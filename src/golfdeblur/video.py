@@ -7,6 +7,7 @@ high quality. Rotation marks are applied to the frames. Frames that the file mar
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -47,9 +48,10 @@ class Cut:
     end: float | None = None
 
     def __post_init__(self) -> None:
-        if self.start < 0 or (self.end is not None and self.end <= self.start):
+        if not 0 <= self.start < (math.inf if self.end is None else self.end):
             raise ConfigError(
-                f"From {self.start} s to {self.end} s is no part of a video; let the end lie behind the start."
+                f"From {self.start} s to {'the end' if self.end is None else f'{self.end} s'} is no part of a video; "
+                "let the start be 0 or more, and the end lie behind it."
             )
 
 
@@ -121,6 +123,9 @@ def _opened(source: Path) -> Iterator[Any]:
     with container:
         if not container.streams.video:
             raise ImageError(f"{source} holds no video; give a video file.")
+        context = container.streams.video[0].codec_context
+        if context is None or context.format is None:
+            raise ImageError(f"{source} is not a video that can be read (its codec is unknown, or it is damaged).")
         yield container
 
 
@@ -146,19 +151,16 @@ class _Job:
 
     def _copied(self) -> list[Any]:
         """The streams that are copied: sound and subtitles that the container can hold."""
-        supported = self.made.supported_codecs
-        streams = [s for s in self.given.streams if s.type in ("audio", "subtitle")]
-        for stream in streams:
-            if (
-                stream.codec_context.name not in supported
-                and stream.codec_context.codec.canonical_name not in supported
-            ):
-                self.report.passed.append(
-                    f"stream {stream.index} ({stream.codec_context.name}), which this container cannot hold"
-                )
-        return [
-            s for s in streams if s.codec_context.name in supported or s.codec_context.codec.canonical_name in supported
-        ]
+        copied = []
+        for stream in [s for s in self.given.streams if s.type in ("audio", "subtitle")]:
+            context = stream.codec_context
+            if context is None:  # a phone's newest format, which FFmpeg does not know
+                self.report.passed.append(f"stream {stream.index} ({stream.type}), whose codec is unknown")
+            elif {context.name, context.codec.canonical_name}.isdisjoint(self.made.supported_codecs):
+                self.report.passed.append(f"stream {stream.index} ({context.name}), which this container cannot hold")
+            else:
+                copied.append(stream)
+        return copied
 
     def run(self, seen: Callable[[int, int | None], None]) -> bool:
         """Do every frame; return whether Ctrl-C ended it."""
