@@ -99,6 +99,18 @@ def test_folders_without_a_name_are_no_images(place: str, jpeg: Path, tiny_model
         )
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".tif", ".webp"])
+def test_of_several_pictures_the_first_is_taken_and_that_is_said(
+    tmp_path: Path, photo: np.ndarray, tiny_model: Path, suffix: str
+) -> None:
+    one = Image.fromarray(photo)
+    one.save(tmp_path / f"a{suffix}", save_all=True, append_images=[one.rotate(90), one.rotate(180)])
+    result = golf("deblur", tmp_path / f"a{suffix}", "-m", tiny_model)
+    assert "Only the first of the file's 3 pictures was taken" in result.stdout
+    report = json.loads(golf("deblur", tmp_path / f"a{suffix}", "-m", tiny_model, "--json", "--force").stdout)
+    assert report["pictures"] == 3
+
+
 def test_results_in_a_folder_keep_their_names(jpeg: Path, tiny_model: Path) -> None:
     earlier = jpeg.rename(jpeg.with_name("photo-deblurred.jpg"))
     assert golf("deblur", earlier, "--out-dir", jpeg.parent / "out", "-m", tiny_model).returncode == 0

@@ -39,6 +39,8 @@ class Keepsakes:
     quantisation: dict[int, list[int]] | None = None
     """The JPEG quantisation tables of the input."""
     subsampling: int | str | None = None
+    pictures: int = 1
+    """How many the file holds; all but the first are left out."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,8 @@ def keepsakes(picture: Image.Image) -> Keepsakes:
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
         quantisation=dict(quantisation) if quantisation else None,
         subsampling=_subsampling(picture),
+        # Phones' MPO files hold a preview or a map of brightness behind the photo.
+        pictures=1 if picture.format == "MPO" else getattr(picture, "n_frames", 1),
     )
 
 

@@ -128,7 +128,7 @@ def deblur_file(
             image.check_writable(path, force=how.force)
     picture = read()
     read_at = time.perf_counter()
-    width, height = picture.size
+    width, height, pictures = *picture.size, picture.keep.pictures
     if how.with_strokes:
         restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
     else:
@@ -147,6 +147,7 @@ def deblur_file(
         "output": str(target),
         "width": width,
         "height": height,
+        "pictures": pictures,
         "model": model.weights.name,
         "corrections": len(restored.changes) - 1,
         "settled": restored.settled,
@@ -181,10 +182,18 @@ def _write_strokes(
 def _sentence(report: dict[str, Any]) -> str:
     if report["kept"]:
         return f"{report['output']}  left as it is: {report['kept']}, {report['seconds']:.1f} s"
+    return "\n  ".join([_what_was_done(report), *_remarks(report)])
+
+
+def _what_was_done(report: dict[str, Any]) -> str:
     changes = ", ".join(f"{c:.2f}" for c in report["changes_grey_levels"])
     count = report["corrections"]
     words = f"1 step and {count} correction{'' if count == 1 else 's'}{' (settled)' if report['settled'] else ''}"
-    line = f"{report['output']}  {words}, mean change {changes} of 255, {report['seconds']:.1f} s"
+    return f"{report['output']}  {words}, mean change {changes} of 255, {report['seconds']:.1f} s"
+
+
+def _remarks(report: dict[str, Any]) -> Iterator[str]:
     if report["changes_grey_levels"][0] < 0.3:
-        line += "\n  Hardly anything changed: the photo is sharp already, or its blur is not motion blur."
-    return line
+        yield "Hardly anything changed: the photo is sharp already, or its blur is not motion blur."
+    if report["pictures"] > 1:
+        yield f"Only the first of the file's {report['pictures']} pictures was taken; golf video takes whole films."
