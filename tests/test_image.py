@@ -302,6 +302,15 @@ def test_modes_without_a_range_are_refused(mode: str) -> None:
         pictures.from_pil(Image.new(mode, (4, 4)))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_16_bits_are_rounded_to_8(tmp_path: Path, photo: np.ndarray, suffix: str, grey: bool) -> None:
+    colour = photo[:, :, :1] if grey else photo
+    path = tmp_path / f"deep{suffix}"
+    image.write(pictures.from_samples(257 * colour.astype(np.uint16) + 100), path)
+    assert np.array_equal(image.read_rgb8(path), np.broadcast_to(colour, photo.shape))
+
+
 def test_a_file_in_such_a_mode_is_named(tmp_path: Path) -> None:
     Image.new("F", (4, 4)).save(tmp_path / "f.tif")
     with pytest.raises(ImageError, match=r"f\.tif: .*no fixed range"):

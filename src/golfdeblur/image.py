@@ -23,7 +23,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from golfdeblur import atomic, image16
 from golfdeblur.errors import DataError, ImageError
-from golfdeblur.picture import Keepsakes, Layout, Picture, from_pil, to_pil, upright
+from golfdeblur.picture import Keepsakes, Layout, Picture, from_pil, to_pil
 
 SUFFIXES = {
     ".jpg": "JPEG",
@@ -83,10 +83,8 @@ def read_ahead(paths: Iterable[Path]) -> Iterator[Callable[[], Picture]]:
 
 def read_rgb8(path: str | Path) -> np.ndarray:
     """Read an image file as (H, W, 3) uint8, turned upright; alpha and depth are dropped. Raises ImageError."""
-    path = Path(path)
-    with _readable(path) as head:
-        _know_heif(path, head)
-        return np.asarray(upright(_open(path)).convert("RGB"))
+    colour = read(path).in_8_bits().colour
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
 def find(folder: Path) -> list[Path]:
