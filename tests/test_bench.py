@@ -47,15 +47,17 @@ def test_the_command_measures_writes_and_draws(tiny_model: Path, tmp_path: Path)
     assert Image.open(tmp_path / "b.png").width > 500
     fails(golf(*arguments, "--json", tmp_path / "b.json"), "exists already")
     fails(golf("bench", "--size", "12"), "1280x720")
+    fails(golf("bench", "--plot", tmp_path / "b.txt"), "b.txt", ".svg")
     fails(golf("bench", "--runtime", "nonsense", "--size", "64x64"), "nonsense", "onnxruntime")
 
 
 def test_another_command_is_timed_in_turn(tiny_model: Path, jpeg: Path) -> None:
-    copy = f"{sys.executable} -c \"import shutil; shutil.copy(r'{{input}}', r'{{output}}')\""
+    copy = f"{sys.executable} -c \"import shutil; shutil.copy(r'{{input}}', r'{{output}}'); print({{1: 2}})\""
     found = bench.compare(copy, jpeg, model=str(tiny_model), repeats=1)
     assert found["times_faster"] == pytest.approx(
         found["seconds"]["other"]["median"] / found["seconds"]["golf"]["median"]
     )
     fails(golf("bench", "--against", "true", "--photo", jpeg), "{input}")
+    fails(golf("bench", "--against", "cp '{input} {output}", "--photo", jpeg), "check its quotes")
     fails(golf("bench", "--against", "false {input} {output}", "--photo", jpeg, "--model", tiny_model), "false")
     fails(golf("bench", "--against", "x {input} {output}"), "--photo")

@@ -90,12 +90,16 @@ def compare(command: str, photo: Path, *, model: str, repeats: int) -> dict[str,
     """
     if "{input}" not in command or "{output}" not in command:
         raise ConfigError(f"The command '{command}' must hold {{input}} and {{output}}, where the files' names go.")
+    try:
+        other = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"The command '{command}' cannot be taken apart ({error}); check its quotes.") from error
     image.read_rgb8(photo)  # fails in one sentence
-    ours = f"{shlex.quote(sys.executable)} -m golfdeblur deblur {{input}} -o {{output}} --model {shlex.quote(model)} -q"
+    ours = [sys.executable, "-m", "golfdeblur", "deblur", "{input}", "-o", "{output}", "--model", model, "-q"]
     found: dict[str, list[float]] = {"golf": [], "other": []}
     with tempfile.TemporaryDirectory() as folder:
         for index in range(repeats):
-            for name, template in (("golf", ours), ("other", command)):
+            for name, template in (("golf", ours), ("other", other)):
                 output = Path(folder) / f"{name}-{index}.png"
                 found[name].append(_time_command(template, photo, output))
     medians = {name: statistics.median(runs) for name, runs in found.items()}
@@ -144,8 +148,8 @@ def plot(rows: list[dict[str, Any]], output: Path) -> None:
         figure.savefig(file, format=output.suffix.removeprefix(".") or "png", dpi=130)
 
 
-def _time_command(template: str, photo: Path, output: Path) -> float:
-    words = [word.format(input=photo, output=output) for word in shlex.split(template)]
+def _time_command(template: list[str], photo: Path, output: Path) -> float:
+    words = [word.replace("{input}", str(photo)).replace("{output}", str(output)) for word in template]
     started = time.perf_counter()
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)

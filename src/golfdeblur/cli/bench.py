@@ -40,6 +40,8 @@ def bench_speed(
         if path is not None:
             check_new(path, force=force)
     if plot_file is not None:
+        if plot_file.suffix.lower() not in (".png", ".svg"):
+            raise ConfigError(f"{plot_file} must end in .png or .svg; give such a name.")
         with needs_extra("train"):
             import matplotlib  # noqa: F401
     result: dict[str, Any] = {"version": __version__, "machine": platform.processor() or platform.machine()}

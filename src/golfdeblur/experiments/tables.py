@@ -58,11 +58,11 @@ QUOTED_RIVALS = (
 
 def run(settings: Settings) -> Result:
     """Count, weigh and time both models here; take the quality from the given files of `golf evaluate --json`."""
+    quality = [_quality(path) for path in settings.evaluations]
     counts = {letter: _stages(letter) for letter in ("F", "G")}
     exact = all(counts[letter] == TABLE_1[letter] for letter in counts)
     sizes = [(name, *_sizes(name)) for name in networks.PRESETS]
     times = _times(1 if settings.quick else RUNS, SIDE // 4 if settings.quick else SIDE)
-    quality = [_quality(path) for path in settings.evaluations]
     tables = [
         Table(
             "Table 1, parameters of `paper` by stage, all as printed:" if exact else "Table 1 differs:",
