@@ -101,7 +101,7 @@ def stream_video(path: Path) -> Iterator[Tensor]:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
                 yield torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-    except (OSError, ValueError, IndexError) as error:
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise DataError(f"{path} cannot be read as a video ({error}); give a file that ffmpeg can decode.") from error
 
 
