@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from golfdeblur import DEFAULT_MODEL
-from golfdeblur.cli.app import app, needs_extra, read_result
+from golfdeblur.cli.app import ForceOption, app, check_new, needs_extra, read_result
 
 if TYPE_CHECKING:
     from golfdeblur import runtime
@@ -70,6 +70,7 @@ def export_command(
         Path | None,
         typer.Option(help="A folder of blurry photos: makes 8-bit networks too, for --runtime onnxruntime-int8."),
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Turn trained F and G, or F alone, into a model folder for --model (needs the extra `train`)."""
     with needs_extra("train"):
@@ -80,6 +81,8 @@ def export_command(
         shown = {"psnr": result["mean"]["psnr"], "input_psnr": result["input_mean"]["psnr"]}
         extra["scores"][result["data"]] = {**shown, "images": len(result["images"]), "steps": result["steps"]}
     f, g = export.find_networks(run)
+    if out.is_dir():
+        check_new(out / "config.json", force=force)
     config = export.export(f, g, out, name=name, notes=extra, calibration=calibrate)
     parity = min(entry["parity_db"] for entry in config["networks"].values())
     print(f"{out}: {' and '.join(config['networks'])} as ONNX, agreeing with torch to {parity:.0f} dB.")
