@@ -251,7 +251,10 @@ def test_table_goes_into_a_document(tmp_path: Path, photo: np.ndarray, tiny_mode
     assert f"| pairs | 2 | model | 3 | **{psnr:.2f}**" in text
     file.write_text(file.read_text().replace('"runtime": "onnxruntime"', '"runtime": "onnxruntime-int8"'))
     assert "| model, onnxruntime-int8 | 3 |" in golf("table", file).stdout
-    fails(golf("table", document), "golf evaluate --json")
+    fails(golf("table", document), str(document), "golf evaluate --json")
+    strange = tmp_path / "strange.json"
+    strange.write_text(json.dumps(json.loads(file.read_text()) | {"mean": 3}))
+    fails(golf("table", strange), "golf evaluate --json")
     fails(golf("table", file, "--into", file), "lacks the lines")
     fails(golf("table", file, "--into", tmp_path / "no.md"), "no.md", "Markdown")
 

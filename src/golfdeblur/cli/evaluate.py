@@ -96,7 +96,13 @@ def table(
     """Make a Markdown table of measured results: print it, or put it into a document."""
     from golfdeblur import evaluate as evaluation
 
-    made = evaluation.markdown_table([read_result(file) for file in files])
+    results = [read_result(file) for file in files]
+    try:
+        made = evaluation.markdown_table(results)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"The results cannot be understood ({error}); give files that golf evaluate --json wrote."
+        ) from error
     if into is None:
         print(made, end="")
         return

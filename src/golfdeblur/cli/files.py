@@ -196,4 +196,4 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
     if report["changes_grey_levels"][0] < 0.3:
         yield "Hardly anything changed: the photo is sharp already, or its blur is not motion blur."
     if report["pictures"] > 1:
-        yield f"Only the first of the file's {report['pictures']} pictures was taken; golf video takes whole films."
+        yield f"Only the first of the file's {report['pictures']} pictures was taken."
