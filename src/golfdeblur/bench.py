@@ -48,7 +48,7 @@ def bench(settings: list[Setting]) -> Iterator[dict[str, Any]]:
     """Yield one row for each setting: min, median and max of the time of F and all corrections, and the peak memory.
 
     GMAC counts the multiplications of the convolutions. `peak_share` compares with the fastest float32 matrix product
-    of this machine, measured just before. Raises what `deblur.load` raises.
+    of this machine, measured just after. Raises what `deblur.load` raises.
     """
     context = multiprocessing.get_context("spawn")
     for setting in settings:
@@ -61,9 +61,11 @@ def measure(setting: Setting) -> dict[str, Any]:
     model = deblur.load(setting.model, runtime=setting.runtime)
     width, height = setting.size
     picture = from_samples(_scene(width, height))
-    matrix_gflops = matrix_product_gflops()
     # No early end: every run does the same work.
     runs = times(lambda: model.run(picture, steps=setting.steps, stop_below=0.0), setting.repeats, setting.seconds)
+    peak_bytes = _peak_bytes()
+    # Not before the runs: large matrices change how the allocator serves torch from then on (docs/log.md).
+    matrix_gflops = matrix_product_gflops()
     seconds = statistics.median(runs)
     gmac = _gmac(model, width * height, setting.steps)
     return {
@@ -75,7 +77,7 @@ def measure(setting: Setting) -> dict[str, Any]:
         "runs": len(runs),
         "seconds": {"min": min(runs), "median": seconds, "max": max(runs)},
         "seconds_per_mpx": seconds / (width * height / 1e6),
-        "peak_mib": _peak_bytes() / 2**20,
+        "peak_mib": peak_bytes / 2**20,
         "gmac": gmac,
         "gflops": None if gmac is None else 2 * gmac / seconds,
         "matrix_product_gflops": matrix_gflops,
