@@ -51,6 +51,14 @@ def test_the_command_measures_writes_and_draws(tiny_model: Path, tmp_path: Path)
     fails(golf("bench", "--runtime", "nonsense", "--size", "64x64"), "nonsense", "onnxruntime")
 
 
+def test_the_peak_is_measured_after_the_runs(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order, times = [], bench.times
+    monkeypatch.setattr(bench, "times", lambda *a: (order.append("runs"), times(*a))[1])
+    monkeypatch.setattr(bench, "matrix_product_gflops", lambda: order.append("peak") or 1.0)
+    bench.measure(bench.Setting(str(tiny_model), "onnxruntime", (64, 48), repeats=1, seconds=0.0))
+    assert order == ["runs", "peak"]
+
+
 def test_another_command_is_timed_in_turn(tiny_model: Path, jpeg: Path) -> None:
     copy = f"{sys.executable} -c \"import shutil; shutil.copy(r'{{input}}', r'{{output}}'); print({{1: 2}})\""
     found = bench.compare(copy, jpeg, model=str(tiny_model), repeats=1)
