@@ -8,18 +8,7 @@ from PIL import Image
 
 from golfdeblur import metrics
 from golfdeblur.errors import ConfigError
-from golfdeblur.experiments import (
-    balance,
-    convergence,
-    forgetting,
-    gradient_field,
-    hard,
-    known_kernel,
-    pictures,
-    prior,
-    report,
-    tables,
-)
+from golfdeblur.experiments import convergence, known_kernel, pictures, prior, report
 from golfdeblur.learning import uniform
 from golfdeblur.learning.networks import count_parameters
 
@@ -48,8 +37,8 @@ def test_of_all_those_that_can_run_do(tmp_path: Path, monkeypatch: pytest.Monkey
     def needy(settings: report.Settings) -> report.Result:
         raise ConfigError("This experiment needs pairs.")
 
-    for module in (prior, forgetting, balance, convergence, gradient_field, hard, known_kernel, tables):
-        monkeypatch.setattr(module, "run", needy)
+    for name in NAMES:
+        monkeypatch.setattr(f"golfdeblur.experiments.{name.replace('-', '_')}.run", needy)
     monkeypatch.setattr(prior, "run", lambda settings: report.Result("prior", "claim", True, "verdict", {}))
     assert "7 of 8 experiments failed" in refused("experiment", "all", "--out", tmp_path / "all")
     assert "golf: hard: This experiment needs pairs." in capsys.readouterr().err

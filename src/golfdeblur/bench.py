@@ -147,7 +147,7 @@ def plot(rows: list[dict[str, Any]], output: Path) -> None:
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     with atomic.replacing(output) as file:
-        figure.savefig(file, format=output.suffix.removeprefix(".") or "png", dpi=130)
+        figure.savefig(file, format=output.suffix.removeprefix("."), dpi=130)
 
 
 def _time_command(template: list[str], photo: Path, output: Path) -> float:
