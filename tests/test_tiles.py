@@ -2,7 +2,18 @@ import numpy as np
 import pytest
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.tiles import best_core, halved, join, run_faded, run_in_strips, run_tiled, spans
+from golfdeblur.tiles import (
+    best_tile,
+    count,
+    fill,
+    halved,
+    join,
+    pixels_read,
+    run_faded,
+    run_in_strips,
+    run_tiled,
+    spans,
+)
 
 
 def neighbours(x: np.ndarray) -> np.ndarray:
@@ -15,10 +26,17 @@ def neighbours(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (72, 200), (8, 120), (136, 16)])
-@pytest.mark.parametrize("core", [16, 32, 128])
-def test_tiles_equal_the_full_frame(shape: tuple[int, int], core: int) -> None:
+@pytest.mark.parametrize("side", [24, 48, 144])
+def test_tiles_equal_the_full_frame(shape: tuple[int, int], side: int) -> None:
     x = np.random.default_rng(0).random((2, 3, *shape))
-    assert np.array_equal(run_tiled(neighbours, x, core=(core, 2 * core), overlap=8, multiple=8), neighbours(x))
+    seen = set()
+
+    def network(given: np.ndarray) -> np.ndarray:
+        seen.add(given.shape)
+        return neighbours(given)
+
+    assert np.array_equal(run_tiled(network, x, tile=(side, side + 16), overlap=8, multiple=8), neighbours(x))
+    assert len(seen) == 1  # a runtime keeps memory for every size
 
 
 def test_tiles_take_their_part_of_the_hint_along() -> None:
@@ -32,47 +50,81 @@ def test_tiles_take_their_part_of_the_hint_along() -> None:
 
     whole = network(join(x, hint, out=np.empty((2, 6, 72, 104))))
     out = np.empty_like(x)
-    tiled = run_tiled(network, x, core=(16, 32), overlap=8, multiple=8, hint=hint, out=out)
+    tiled = run_tiled(network, x, tile=(32, 48), overlap=8, multiple=8, hint=hint, out=out)
     assert tiled is out
     assert np.array_equal(tiled, whole)
-    assert np.allclose(halved(join(x, hint, out=np.empty((2, 6, 72, 104))))[:, 3:], hint)
+    joined = join(x, hint, out=np.empty((2, 6, 72, 104)))
+    assert np.allclose(halved(lambda a, b: joined[:, 3:, a:b], (104, 72), multiple=8), hint)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 130), (65, 64), (71, 90), (127, 8), (129, 5)])
+def test_a_border_is_mirrored_to_whole_cells_without_a_copy_of_the_picture(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    height, width = size
+    x = rng.random((2, 3, height, width))
+    continued = np.pad(x, ((0, 0), (0, 0), (0, -height % 16), (0, -width % 16)), mode="symmetric")
+    assert np.array_equal(fill(x, out=np.empty_like(continued)), continued)
+    half = halved(lambda a, b: x[:, :, a:b], (width, height), multiple=16)
+    assert np.allclose(half, continued.reshape(2, 3, continued.shape[2] // 2, 2, -1, 2).mean(axis=(3, 5)))
+    hint = rng.random(half.shape)
+
+    def network(given: np.ndarray) -> np.ndarray:
+        assert given.shape[2] % 16 == given.shape[3] % 16 == 0
+        made = neighbours(given)
+        return made[:, :3] - 2 * made[:, 3:]
+
+    expected = network(join(continued, hint, out=np.empty((2, 6, *continued.shape[2:]))))[:, :, :height, :width]
+    tiled = run_tiled(network, x, tile=(64, 80), overlap=16, multiple=16, hint=hint)
+    assert np.array_equal(tiled, expected)
 
 
 def test_too_small_an_overlap_shows() -> None:
     x = np.random.default_rng(0).random((1, 3, 64, 64))
-    assert not np.array_equal(run_tiled(neighbours, x, core=(16, 16), overlap=0, multiple=8), neighbours(x))
+    assert not np.array_equal(run_tiled(neighbours, x, tile=(16, 16), overlap=0, multiple=8), neighbours(x))
 
 
-def test_the_best_core_fits_and_reads_little() -> None:
+def test_the_best_tile_fits_and_reads_little() -> None:
     # 24 megapixels: two rows of three tiles read 11 % more than the photo.
-    assert best_core((4000, 6000), tile_px=5_000_000, overlap=96, multiple=8) == (2000, 2000)
+    tile = best_tile((4000, 6000), tile_px=5_000_000, overlap=96, multiple=8)
+    assert tile == (2096, 2128)
+    assert pixels_read((4000, 6000), tile, overlap=96) == 2 * 2096 * 3 * 2128
     for size in ((4000, 6000), (150, 201), (64, 5000), (8, 8)):
         for tile_px in (100_000, 1_000_000):
-            rows, columns = best_core(size, tile_px=tile_px, overlap=96, multiple=8)
+            rows, columns = best_tile(size, tile_px=tile_px, overlap=96, multiple=8)
             assert rows % 8 == columns % 8 == 0
-            assert min(rows + 192, size[0]) * min(columns + 192, size[1]) <= tile_px
-    assert best_core((400, 400), tile_px=64, overlap=96, multiple=8) == (8, 8)
+            assert rows * columns <= tile_px
+            for length, stretch in zip(size, (rows, columns), strict=True):
+                list(spans(length, stretch, overlap=96, multiple=8))  # refuses what leaves nothing of a stretch
+    assert best_tile((400, 400), tile_px=64, overlap=96, multiple=8) == (200, 200)
 
 
-def test_spans_cover_everything_once() -> None:
-    kept = [i for span in spans(104, 32, overlap=16, multiple=8) for i in range(*span.keep)]
-    assert kept == list(range(104))
+@pytest.mark.parametrize("length", [8, 104, 101, 1000])
+@pytest.mark.parametrize("size", [40, 48, 104, 2000])
+def test_spans_are_of_one_size_and_cover_everything_once(length: int, size: int) -> None:
+    found = list(spans(length, size, overlap=16, multiple=8))
+    assert [i for span in found for i in range(*span.keep)] == list(range(length))
+    end = length + -length % 8
+    assert {span.read[1] - span.read[0] for span in found} == {min(size, end)}
+    assert len(found) == count(end, size, overlap=16)
+    for span in found:
+        assert span.keep[0] - span.read[0] >= 16 or span.read[0] == 0
+        assert span.read[1] - span.keep[1] >= 16 or span.read[1] == end
 
 
-@pytest.mark.parametrize("wrong", [{"core": 20}, {"core": 0}, {"overlap": 3}])
+@pytest.mark.parametrize("wrong", [{"size": 36}, {"size": 0}, {"size": 16}, {"overlap": 3}])
 def test_tiles_that_miss_the_cells_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
-        list(spans(64, **{"core": 16, "overlap": 8, "multiple": 8, **wrong}))
+        list(spans(64, **{"size": 32, "overlap": 8, "multiple": 8, **wrong}))
 
 
 @pytest.mark.parametrize("height", [8, 64, 101, 136])
-@pytest.mark.parametrize("core", [16, 32, 128])
+@pytest.mark.parametrize("rows", [16, 32, 128])
 @pytest.mark.parametrize("block", [5, 40, 200])
-def test_strips_of_two_networks_equal_the_full_frames(height: int, core: int, block: int) -> None:
+def test_strips_of_two_networks_equal_the_full_frames(height: int, rows: int, block: int) -> None:
     x = np.random.default_rng(0).random((1, 3, height, 40))
     blocks = (x[:, :, top : top + block] for top in range(0, height, block))
-    first = run_in_strips(neighbours, blocks, height, core=core, overlap=8, multiple=8)
-    second = run_in_strips(neighbours, (out for _, out in first), height, core=24, overlap=8, multiple=8)
+    first = run_in_strips(neighbours, blocks, height, rows=rows, overlap=8, multiple=8)
+    second = run_in_strips(neighbours, (out for _, out in first), height, rows=24, overlap=8, multiple=8)
     given, made = (np.concatenate(parts, axis=2) for parts in zip(*second, strict=True))
     assert np.array_equal(given, neighbours(x))
     assert np.array_equal(made, neighbours(neighbours(x)))
@@ -93,6 +145,6 @@ def test_faded_tiles_show_no_seams() -> None:
 
     blocks = run_faded(with_own_statistics, lambda a, b: ramp[:, :, a:b], (200, 150), side=64, overlap=16)
     made = np.concatenate(list(blocks), axis=2)
-    hard = run_tiled(with_own_statistics, np.ascontiguousarray(ramp), core=(40, 40), overlap=0, multiple=8)
+    hard = run_tiled(with_own_statistics, np.ascontiguousarray(ramp), tile=(40, 40), overlap=0, multiple=8)
     seam = float(np.abs(np.diff(hard, axis=3)).max())
     assert float(np.abs(np.diff(made, axis=3)).max()) < seam / 8

@@ -124,6 +124,8 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
     options.log_severity_level = 3
     # F's idle threads would go on spinning on the cores that G needs: 74 instead of 44 ms at 256 x 256 on two cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # A second run of a size would take one block for all that its first run took piece by piece, and keep both.
+    options.enable_mem_pattern = False
     try:
         session = onnxruntime.InferenceSession(content, options, providers=[provider])
     except Exception as error:  # onnxruntime's exceptions share no base class

@@ -16,7 +16,7 @@ from golfdeblur.errors import ImageError
 from golfdeblur.picture import Picture, from_pil, from_samples, to_pil, turn
 from golfdeblur.runtime import Runner, Weights, find_weights
 from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, check_steps, strokes
-from golfdeblur.tiles import halved, run_faded, run_in_strips, spans
+from golfdeblur.tiles import ROWS_IN_CACHE, halved, run_faded, run_in_strips, spans
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,8 +34,6 @@ INVERSE_TURN = {6: 8, 8: 6}
 """The EXIF orientation that undoes another; all the rest undo themselves."""
 
 GRADIENT_ROWS = 512
-PAINTED_ROWS = 64
-"""So many rows at once stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -232,18 +230,22 @@ def blurriness(picture: Picture, change: float) -> float:
 def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restored:
     height = picture.size[1]
     sums = [0.0] * len(stages)
-    hint = stages[0].hint(_halved(picture, stages[0].multiple_px)) if stages[0].scales > 1 else None
+    f = stages[0]
+    hint = None
+    if f.scales > 1:
+        hint = f.hint(halved(picture.rows, picture.size, multiple=f.multiple_px))
+        f.release()  # its tiles were of another size
     blocks: Iterator[np.ndarray] = (picture.rows(top, min(top + rows, height)) for top in range(0, height, rows))
 
     def through(index: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         stage = stages[index]
-        how = {"core": rows, "overlap": stage.overlap_px, "multiple": stage.multiple_px}
-        tops = (span.read[0] for span in spans(height, **how))
+        how = {"overlap": stage.overlap_px, "multiple": stage.multiple_px}
+        tops = (span.read[0] for span in spans(height, rows + 2 * stage.overlap_px, **how))
 
         def hinted(x: np.ndarray) -> np.ndarray:
             return stage(x, hint=None if index or hint is None else hint[:, :, next(tops) // 2 :])
 
-        strips = run_in_strips(hinted, blocks, height, **how)
+        strips = run_in_strips(hinted, blocks, height, rows=rows, **how)
         for given, made in strips:
             sums[index] += float(np.abs(made - given).sum(dtype=np.float64))
             yield made
@@ -252,20 +254,6 @@ def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restore
         blocks = through(index, blocks)
     made = picture.repainted(blocks)
     return Restored(made, [total / (3 * height * picture.size[0]) for total in sums], settled=False)
-
-
-def _halved(picture: Picture, multiple: int) -> np.ndarray:
-    """Return the whole picture at half the size, continued to cells of `multiple` pixels as `Runner.padded` does."""
-    width, height = picture.size
-    rows = np.pad(np.arange(height), (0, -height % multiple), mode="symmetric")
-    columns = np.pad(np.arange(width), (0, -width % multiple), mode="symmetric")
-    out = np.empty((1, 3, len(rows) // 2, len(columns) // 2), np.float32)
-    for top in range(0, len(rows), PAINTED_ROWS):
-        wanted = rows[top : top + PAINTED_ROWS]
-        low = int(wanted.min())
-        planes = picture.rows(low, int(wanted.max()) + 1)
-        out[:, :, top // 2 : (top + PAINTED_ROWS) // 2] = halved(planes[:, :, wanted - low][:, :, :, columns])
-    return out
 
 
 def _run_in_faded_tiles(picture: Picture, stages: list[Runner], side: int) -> Restored:
@@ -287,8 +275,8 @@ def _run_in_faded_tiles(picture: Picture, stages: list[Runner], side: int) -> Re
 
 def with_stroke(picture: Picture, stroke: Stroke) -> Picture:
     """Return `picture` with the pixels of a stroke, clipped to [0, 1]."""
-    rows = range(0, stroke.pixels.shape[2], PAINTED_ROWS)
-    return picture.repainted(stroke.pixels[:, :, top : top + PAINTED_ROWS] for top in rows)
+    rows = range(0, stroke.pixels.shape[2], ROWS_IN_CACHE)
+    return picture.repainted(stroke.pixels[:, :, top : top + ROWS_IN_CACHE] for top in rows)
 
 
 def default_output(path: Path) -> Path:

@@ -26,8 +26,8 @@ FADED_SIDES = (1024, 768, 512, 384, 256)
 
 FADED_OVERLAP_PX = 64
 
-WHOLE_BYTES_PER_PX = 60
-"""Full frames of float32 that a stroke holds at once: five."""
+WHOLE_BYTES_PER_PX = 30
+"""Full frames of float32: what a stroke gets, what it makes, and half of one for what comes and goes."""
 
 
 HINT_BYTES_PER_PX = 4
@@ -90,12 +90,13 @@ def plan(need: Need, budget: int) -> Plan:
 
 def _pixels_read(need: Need, rows: int, tile_px: int) -> int:
     """Return how many pixels a stage reads in all strips of `rows` rows, with the overlaps of strips and tiles."""
-    from golfdeblur.tiles import best_core  # imports numpy, which `golf --help` can do without
+    from golfdeblur import tiles  # imports numpy, which `golf --help` can do without
 
-    height, o = min(need.height, rows + 2 * need.overlap_px), need.overlap_px
-    core = best_core((height, need.width), tile_px=tile_px, overlap=o, multiple=CELL_PX)
-    down, across = (-(-length // part) - 1 for length, part in zip((height, need.width), core, strict=True))
-    return -(-need.height // rows) * (height + 2 * o * down) * (need.width + 2 * o * across)
+    height, width = (tiles.whole(length, CELL_PX) for length in (need.height, need.width))
+    strip = min(height, rows + 2 * need.overlap_px), width
+    tile = tiles.best_tile(strip, tile_px=tile_px, overlap=need.overlap_px, multiple=CELL_PX)
+    strips = tiles.count(height, strip[0], overlap=need.overlap_px)
+    return strips * tiles.pixels_read(strip, tile, overlap=need.overlap_px)
 
 
 def _plan_faded(need: Need, budget: int, left: int) -> Plan:

@@ -19,7 +19,7 @@ from golfdeblur import backends
 from golfdeblur.backends import Network
 from golfdeblur.errors import ConfigError, WeightsError
 from golfdeblur.memory import LARGEST_TILE_PX
-from golfdeblur.tiles import best_core, halved, join, run_tiled
+from golfdeblur.tiles import best_tile, fill, halved, join, run_tiled, whole
 
 EMBEDDED = Path(__file__).parent / "weights"
 FORMAT = 1
@@ -156,34 +156,26 @@ class Runner:
         is memory that the result may be written to: fresh pages for a large frame can take a tenth of the time. Raises
         MemoryError where not even small tiles fit.
         """
-        height, width = x.shape[2:]
-        padded = self.padded(x)
         if self.scales > 1 and hint is None:
-            hint = self.hint(halved(padded))
-        elif hint is not None:
-            hint = hint[:, :, : padded.shape[2] // 2]
-        return self._one_scale(padded, hint, out)[:, :, :height, :width]
-
-    def padded(self, x: np.ndarray) -> np.ndarray:
-        """Return `x` with its lower and right border continued to whole cells."""
-        height, width = x.shape[2:]
-        m = self.multiple_px
-        # A mirrored border continues the texture; 'symmetric' also does for images of one pixel.
-        border = ((0, 0), (0, 0), (0, -height % m), (0, -width % m))
-        return np.pad(x, border, mode="symmetric") if height % m or width % m else x
+            hint = self.hint(self._halved(x))
+        return self._one_scale(x, hint, out)
 
     def hint(self, half: np.ndarray, *, scales: int | None = None) -> np.ndarray:
-        """Return what the network adds to `half`, the padded image at half the size, (B, 3, H/2, W/2)."""
+        """Return what the network adds to `half`, the image at half the size (`tiles.halved`), (B, 3, H/2, W/2)."""
         scales = self.scales - 1 if scales is None else scales
-        padded = self.padded(half)
-        batch, channels, height, width = padded.shape
+        batch, channels, height, width = half.shape
         if scales > 1:
-            hint = self.hint(halved(padded), scales=scales - 1)
+            hint = self.hint(self._halved(half), scales=scales - 1)
         else:
-            hint = np.zeros((batch, channels, height // 2, width // 2), half.dtype)
-        made = self._one_scale(padded, hint, None)
-        made -= padded
-        return made[:, :, : half.shape[2], : half.shape[3]]
+            size = (whole(height, self.multiple_px) // 2, whole(width, self.multiple_px) // 2)
+            hint = np.zeros((batch, channels, *size), half.dtype)
+        made = self._one_scale(half, hint, None)
+        made -= half
+        return made
+
+    def _halved(self, x: np.ndarray) -> np.ndarray:
+        size = x.shape[3], x.shape[2]
+        return halved(lambda top, bottom: x[:, :, top:bottom], size, multiple=self.multiple_px)
 
     def _one_scale(self, x: np.ndarray, hint: np.ndarray | None, out: np.ndarray | None) -> np.ndarray:
         while True:
@@ -195,11 +187,17 @@ class Runner:
                 self.tile_px = min(self.tile_px, x[0, 0].size) // 2
 
     def _tiled(self, x: np.ndarray, hint: np.ndarray | None, out: np.ndarray | None) -> np.ndarray:
-        if self.receptive_field_px is None or x[0, 0].size <= self.tile_px:
-            batch, channels, *size = x.shape
-            given = x if hint is None else join(x, hint, out=np.empty((batch, 2 * channels, *size), x.dtype))
-            return self._network(np.ascontiguousarray(given))
+        batch, channels, height, width = x.shape
         m, overlap = self.multiple_px, self.overlap_px
-        core = best_core(x.shape[2:], tile_px=self.tile_px, overlap=overlap, multiple=m)
+        size = whole(height, m), whole(width, m)
+        if self.receptive_field_px is None or size[0] * size[1] <= self.tile_px:
+            if hint is not None:
+                given = join(x, hint[:, :, : size[0] // 2], out=np.empty((batch, 2 * channels, *size), x.dtype))
+            elif size == (height, width):
+                given = np.ascontiguousarray(x)
+            else:
+                given = fill(x, out=np.empty((batch, channels, *size), x.dtype))
+            return self._network(given)[:, :, :height, :width]
+        tile = best_tile(size, tile_px=self.tile_px, overlap=overlap, multiple=m)
         fits = out if out is not None and out.shape == x.shape else None
-        return run_tiled(self._network, x, core=core, overlap=overlap, multiple=m, hint=hint, out=fits)
+        return run_tiled(self._network, x, tile=tile, overlap=overlap, multiple=m, hint=hint, out=fits)

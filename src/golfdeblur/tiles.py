@@ -1,8 +1,9 @@
 """Any size in bounded memory: an image as a stream of strips, and strips in tiles, without seams.
 
 A network whose output pixel depends on the input at most R pixels away gives, on a part of the image, exactly the full
-frame's values wherever that part reaches R further. So parts overlap by R, and only their cores are kept. All parts
-start at multiples of the network's cell, so that it sees the same cells as in the full frame.
+frame's values wherever that part reaches R further. So parts reach R into each other, and what lies nearer to an edge
+inside of the image is not kept. All parts start at multiples of the network's cell, so that it sees the same cells as
+in the full frame, and all are of one size: a runtime keeps memory for every size that it has seen.
 
 A network with instance norm depends on every pixel, and no overlap gives the full frame's values: there each tile has
 statistics of its own, and neighbours fade into each other (`run_faded`).
@@ -20,6 +21,9 @@ from golfdeblur.errors import ConfigError
 Network = Callable[[np.ndarray], np.ndarray]
 """From (B, C, H, W) to the same shape."""
 
+ROWS_IN_CACHE = 64
+"""So many rows of a large picture, worked on at once, stay in the processor's cache."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -29,72 +33,88 @@ class Span:
     keep: tuple[int, int]
 
 
-def spans(length: int, core: int, *, overlap: int, multiple: int) -> Iterator[Span]:
-    """Yield the stretches that cover an axis of `length` pixels with cores of `core` pixels.
+def spans(length: int, size: int, *, overlap: int, multiple: int) -> Iterator[Span]:
+    """Yield the stretches of `size` pixels that cover an axis of `length` pixels, continued to whole cells.
 
-    Raises ConfigError unless core and overlap are multiples of `multiple`.
+    Neighbours share 2 `overlap` pixels, of which each keeps one half; the last lies further back, so as to end where
+    the axis does. An axis of less than `size` is one stretch. Raises ConfigError unless size and overlap are multiples
+    of `multiple`, and where the overlaps leave nothing of a stretch.
     """
-    if core < multiple or core % multiple or overlap % multiple:
-        raise ConfigError(f"core {core} and overlap {overlap} must be multiples of {multiple}.")
-    for start in range(0, length, core):
-        stop = min(start + core, length)
-        yield Span((max(0, start - overlap), min(length, stop + overlap)), (start, stop))
+    end = whole(length, multiple)
+    size = min(size, end)
+    if size % multiple or overlap % multiple or (size < end and size <= 2 * overlap):
+        raise ConfigError(f"Size {size} must be over twice the overlap {overlap}, and both multiples of {multiple}.")
+    kept = 0
+    while kept < length:
+        start = max(0, min(kept - overlap, end - size))
+        stop = length if start + size == end else start + size - overlap
+        yield Span((start, start + size), (kept, stop))
+        kept = stop
 
 
-def best_core(size: tuple[int, int], *, tile_px: int, overlap: int, multiple: int) -> tuple[int, int]:
-    """Return the core, (rows, columns), whose tiles of at most `tile_px` pixels read the fewest pixels in all.
+def count(length: int, size: int, *, overlap: int) -> int:
+    """Return how many stretches `spans` yields for an axis of whole cells."""
+    return 1 if size >= length else -(-(length - 2 * overlap) // (size - 2 * overlap))
 
-    `size` is the image's height and width. Where not even the smallest core fits, that is returned.
+
+def best_tile(image: tuple[int, int], *, tile_px: int, overlap: int, multiple: int) -> tuple[int, int]:
+    """Return the height and width of those tiles of at most `tile_px` pixels that read the fewest pixels in all.
+
+    `image` is its height and width. Where not even the smallest tile fits, that is returned.
     """
-    height, width = size
-    best, least = (multiple, multiple), float("inf")
-    for bands in range(1, -(-height // multiple) + 1):
-        rows = _share(height, bands, multiple)
-        across = tile_px // min(height, rows + 2 * overlap)
-        widest = width if across >= width else (across - 2 * overlap) // multiple * multiple
-        if widest < multiple:
+    height, width = (whole(length, multiple) for length in image)
+    smallest = 2 * overlap + multiple
+    best, least = (min(smallest, height), min(smallest, width)), float("inf")
+    for bands in range(1, height // multiple + 1):
+        rows = _share(height, bands, overlap, multiple)
+        widest = tile_px // rows // multiple * multiple
+        if widest < min(smallest, width):
             continue
-        tiles = -(-width // widest)
-        read = (height + 2 * overlap * (bands - 1)) * (width + 2 * overlap * (tiles - 1))
-        if read < least:
-            best, least = (rows, _share(width, tiles, multiple)), read
+        tile = rows, _share(width, count(width, widest, overlap=overlap), overlap, multiple)
+        if (read := pixels_read((height, width), tile, overlap=overlap)) < least:
+            best, least = tile, read
     return best
 
 
-def _share(length: int, parts: int, multiple: int) -> int:
-    """Return the length of each of `parts` equal parts, in whole cells."""
-    return -(-length // (parts * multiple)) * multiple
+def pixels_read(image: tuple[int, int], tile: tuple[int, int], *, overlap: int) -> int:
+    """Return how many pixels all tiles of an image of whole cells have together."""
+    down, across = (count(length, size, overlap=overlap) * size for length, size in zip(image, tile, strict=True))
+    return down * across
+
+
+def _share(length: int, parts: int, overlap: int, multiple: int) -> int:
+    """Return the size of `parts` equal stretches of an axis, in whole cells."""
+    return min(length, whole(-(-(length + 2 * overlap * (parts - 1)) // parts), multiple))
 
 
 def run_tiled(
     network: Network,
     x: np.ndarray,
     *,
-    core: tuple[int, int],
+    tile: tuple[int, int],
     overlap: int,
     multiple: int,
     hint: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Apply `network` to `x`, (B, C, H, W), tile by tile; `core` is their height and width without overlap.
+    """Apply `network` to `x`, (B, C, H, W) of any size, tile by tile; `tile` is their height and width (`spans`).
 
-    With a `hint` (`join`) it gets 2 C channels. The result is written to `out`, of the shape of `x`, if that is given.
+    Tiles at the lower and right border are continued to whole cells (`fill`), and x as a whole never is: a copy of a
+    large frame takes a tenth of the networks' time. With a `hint` (`join`) the network gets 2 C channels. The result is
+    written to `out`, of the shape of `x`, if that is given.
     """
     if out is None:
         out = np.empty_like(x)
-    height, width = (min(n, c + 2 * overlap) for n, c in zip(x.shape[2:], core, strict=True))
-    # One buffer for all tiles: a new one each time would be fetched from the system page by page.
+    height, width = (min(size, whole(n, multiple)) for size, n in zip(tile, x.shape[2:], strict=True))
     batch, channels = x.shape[:2]
-    channels *= 1 if hint is None else 2
-    buffer = np.empty(batch * channels * height * width, x.dtype)
-    for rows in spans(x.shape[2], core[0], overlap=overlap, multiple=multiple):
-        for columns in spans(x.shape[3], core[1], overlap=overlap, multiple=multiple):
+    # One for all tiles: a new one each time would be fetched from the system page by page.
+    given = np.empty((batch, channels if hint is None else 2 * channels, height, width), x.dtype)
+    for rows in spans(x.shape[2], height, overlap=overlap, multiple=multiple):
+        for columns in spans(x.shape[3], width, overlap=overlap, multiple=multiple):
             (top, bottom), (left, right) = rows.read, columns.read
-            shape = (batch, channels, bottom - top, right - left)
-            given = buffer[: batch * channels * shape[2] * shape[3]].reshape(shape)
             part = x[:, :, top:bottom, left:right]
             if hint is None:
-                np.copyto(given, part)
+                fill(part, out=given)
             else:
                 join(part, hint[:, :, top // 2 : bottom // 2, left // 2 : right // 2], out=given)
             made = network(given)
@@ -103,37 +123,72 @@ def run_tiled(
     return out
 
 
+def whole(length: int, multiple: int) -> int:
+    """Return `length` continued to whole cells of `multiple` pixels."""
+    return length + -length % multiple
+
+
+def mirrored(length: int, to: int) -> np.ndarray:
+    """Return which pixel lies at each place of an axis of `length` pixels that is mirrored at its end up to `to`."""
+    # A mirrored border continues the texture; 'symmetric' also does for images of one pixel.
+    return np.pad(np.arange(length), (0, to - length), mode="symmetric")
+
+
+def fill(x: np.ndarray, *, out: np.ndarray) -> np.ndarray:
+    """Write `x`, (B, C, h, w), to the upper left of `out`, (B, C, H, W), and mirror it into what is left of that."""
+    height, width = x.shape[2:]
+    out[:, :, :height, :width] = x
+    out[:, :, height:, :width] = out[:, :, mirrored(height, out.shape[2])[height:], :width]
+    out[:, :, :, width:] = out[:, :, :, mirrored(width, out.shape[3])[width:]]
+    return out
+
+
 def join(x: np.ndarray, hint: np.ndarray, *, out: np.ndarray) -> np.ndarray:
-    """Write `x`, (B, C, H, W), and `hint`, (B, C, H/2, W/2), enlarged pixel by pixel, into `out`, (B, 2 C, H, W)."""
+    """Write `x` (`fill`) and `hint`, (B, C, H/2, W/2), enlarged pixel by pixel, into `out`, (B, 2 C, H, W)."""
     channels = x.shape[1]
-    out[:, :channels] = x
+    fill(x, out=out[:, :channels])
     for row in (0, 1):
         for column in (0, 1):
             out[:, channels:, row::2, column::2] = hint
     return out
 
 
-def halved(x: np.ndarray) -> np.ndarray:
-    """Return `x`, (B, C, H, W) with H and W even, at half the size: the mean of every four pixels."""
-    rows = x[:, :, 0::2] + x[:, :, 1::2]
-    out = rows[..., 0::2] + rows[..., 1::2]
-    out *= 0.25
+def halved(rows: Callable[[int, int], np.ndarray], size: tuple[int, int], *, multiple: int) -> np.ndarray:
+    """Return an image, continued to whole cells of `multiple` pixels (even), at half the size: means of four pixels.
+
+    `rows(top, bottom)` gives the rows of the image of `size` = (width, height), (B, C, bottom - top, W) each.
+    """
+    width, height = size
+    down = mirrored(height, whole(height, multiple))
+    border = ((0, 0), (0, 0), (0, 0), (0, -width % multiple))
+    out = np.empty((*rows(0, 1).shape[:2], len(down) // 2, whole(width, multiple) // 2), np.float32)
+    for top in range(0, len(down), ROWS_IN_CACHE):
+        wanted = down[top : top + ROWS_IN_CACHE]
+        low = int(wanted.min())
+        planes = rows(low, int(wanted.max()) + 1).take(wanted - low, axis=2)
+        if border[3][1]:
+            planes = np.pad(planes, border, mode="symmetric")
+        pairs = planes[:, :, 0::2] + planes[:, :, 1::2]
+        half = out[:, :, top // 2 : (top + ROWS_IN_CACHE) // 2]
+        np.add(pairs[..., 0::2], pairs[..., 1::2], out=half)
+        half *= 0.25
     return out
 
 
 def run_in_strips(
-    network: Network, blocks: Iterable[np.ndarray], height: int, *, core: int, overlap: int, multiple: int
+    network: Network, blocks: Iterable[np.ndarray], height: int, *, rows: int, overlap: int, multiple: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Apply `network` to an image of `height` rows that arrives as consecutive blocks of rows, (B, C, h, W).
 
-    Yield the image and the result in strips of `core` rows; of the image no more than one strip, its overlap and
-    one block are held at a time.
+    Yield the image and the result, `rows` rows of a strip at a time, `overlap` more of the first; of the image no more
+    than one strip, its overlap and one block are held at a time.
     """
     arriving = iter(blocks)
     held, bottom = [next(arriving)], 0
     bottom = held[0].shape[2]
-    for span in spans(height, core, overlap=overlap, multiple=multiple):
+    for span in spans(height, rows + 2 * overlap, overlap=overlap, multiple=multiple):
         (top, end), (start, stop) = span.read, span.keep
+        end = min(end, height)
         while bottom < end:
             held.append(next(arriving))
             bottom += held[-1].shape[2]
