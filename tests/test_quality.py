@@ -85,7 +85,7 @@ def test_corrections_lose_nothing_on_gopro(gopro_psnr: dict[str, float]) -> None
 
 @pytest.mark.slow
 @needs_data
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the corrections gain 0.0004 dB (MODEL_CARD.md)")
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the corrections gain 0.0006 dB (MODEL_CARD.md)")
 def test_corrections_gain_on_gopro(gopro_psnr: dict[str, float]) -> None:
     assert gopro_psnr["F+3G"] - gopro_psnr["F"] >= 0.15
 
@@ -106,7 +106,7 @@ def test_photographs_of_real_camera_shake_gain(model: golfdeblur.Model) -> None:
         output, before = (metrics.psnr(*metrics.at_best_shift(x, sharp, 5)) for x in (model.deblur(blurry), blurry))
         gains.append(output - before)
     assert len(gains) == 32
-    assert np.mean(gains) >= 2.0
+    assert np.mean(gains) >= 2.2
 
 
 @pytest.mark.slow
