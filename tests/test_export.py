@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -125,6 +126,24 @@ def test_the_embedded_networks_of_8_bits_round_alike(letter: str) -> None:
     before = model.graph.SerializeToString(deterministic=True)
     int8.keep_sums_off_edges(model.graph)
     assert model.graph.SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize("letter", ["F", "G"])
+def test_the_last_sums_of_the_embedded_networks_of_8_bits_are_exact(letter: str) -> None:
+    model = onnx.load(str(EMBEDDED / "fast" / f"{letter}.int8.onnx"))
+    last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
+    names = [last.input[0], last.output[0]]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    channels = session.get_inputs()[0].shape[1]
+    noise = np.random.default_rng(0).random((1, channels, 64, 96), np.float32)  # more than a photo moves
+    noise[:, 3:] -= 0.5
+    seen, made = (torch.from_numpy(x) for x in session.run(names, {"x": noise}))
+    tensors = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
+    weight, bias = (tensors[name].double() for name in last.input[1:3])
+    in_float64 = torch.nn.functional.conv2d(seen.double(), weight, bias, padding=1)
+    assert made.std() > 1e-4
+    assert torch.equal(made.double(), in_float64)  # in any order, with any rounding of the sums
 
 
 def test_a_network_that_differs_is_refused(tmp_path: Path) -> None:

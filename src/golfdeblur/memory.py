@@ -14,7 +14,7 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 PROCESS_BYTES = 260 * 2**20
 """What the process takes without any picture: Python, numpy and the runtime."""
 
-LARGEST_TILE_PX = 5_000_000
+LARGEST_TILE_PX = 7_000_000
 """Larger tiles save little overlap and take more memory (docs/performance.md)."""
 
 STRIP_ROWS = (1024, 768, 512, 384, 256, 128, 64)
@@ -74,7 +74,7 @@ def plan(need: Need, budget: int) -> Plan:
         return _plan_faded(need, budget, left)
     smallest = (STRIP_ROWS[-1] + 2 * need.overlap_px) ** 2
     tile = min((left - pixels * WHOLE_BYTES_PER_PX) // need.bytes_per_px, LARGEST_TILE_PX)
-    if tile >= min(pixels, LARGEST_TILE_PX // 2):
+    if tile >= min(pixels, LARGEST_TILE_PX // 3):
         return Plan(tile, None)
     fitting = []
     for rows in STRIP_ROWS:

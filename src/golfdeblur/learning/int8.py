@@ -32,6 +32,10 @@ EDGE = 5e-5
 """How near to a rounding edge no sum of two bytes may lie, in steps of the result: float32 errs by up to so much."""
 
 
+WEIGHT_STEPS = 64
+"""How many steps the root mean square of the last convolution's weights has at least."""
+
+
 def to_int8(
     content: bytes, path: Path, photos: list[np.ndarray], *, multiple_px: int, scales: int
 ) -> tuple[bytes, list[np.ndarray]]:
@@ -94,6 +98,7 @@ def to_int8(
         model = onnx.load(str(made))
         _keep_the_image(model.graph)
         keep_sums_off_edges(model.graph)
+        make_last_sums_exact(model.graph)
         eight = model.SerializeToString()
     atomic.write(path, eight)
     return eight, restored
@@ -171,11 +176,6 @@ def keep_sums_off_edges(graph: onnx.GraphProto) -> None:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made = {node.output[0]: node for node in graph.node}
     stored = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
-
-    def steps(node: onnx.NodeProto) -> tuple[float, int]:
-        scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
-        return float(scale), int(zero)
-
     for node in graph.node:
         terms = [made[name] for name in node.input if name in made]
         if node.op_type != "Add" or node.output[0] not in stored or len(terms) != 2:
@@ -183,8 +183,8 @@ def keep_sums_off_edges(graph: onnx.GraphProto) -> None:
         if any(term.op_type != "DequantizeLinear" for term in terms):
             continue
         result = stored[node.output[0]]
-        parts = [steps(term) for term in terms]
-        scale, zero = steps(result)
+        parts = [_steps(term, constants) for term in terms]
+        scale, zero = _steps(result, constants)
         while _near_an_edge(parts, scale, zero):
             scale = float(np.float32(scale * (1 + 1e-5)))
         name = result.input[1]
@@ -197,3 +197,51 @@ def _near_an_edge(parts: list[tuple[float, int]], scale: float, zero: int) -> bo
     sums = zero + first[:, None] + second
     sums = sums[(sums > -1) & (sums < 256)]  # beyond, they are cut off
     return bool((np.abs(sums - np.floor(sums) - 0.5) < EDGE).any())
+
+
+def _steps(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tuple[float, int]:
+    """Return the scale and the zero point of a QuantizeLinear or DequantizeLinear of one scale."""
+    from onnx import numpy_helper
+
+    scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+    return float(scale), int(zero)
+
+
+def make_last_sums_exact(graph: onnx.GraphProto) -> None:
+    """Round what the last convolution sees, and its weights, to steps so wide that none of its sums is ever rounded.
+
+    It is computed in float32, whose 24 bits then hold every sum, in whatever order a runtime adds. Without that the
+    residual of half the size differs between runtimes by 1e-7, and where that falls on an edge of the next bytes, so
+    does the picture for a hundred pixels around (docs/log.md). Steps are powers of two, of WEIGHT_STEPS or more for the
+    weights; what is left goes to the pixels. A convolution that sees anything but 8-bit values stays as it is.
+    """
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    made = {node.output[0]: node for node in graph.node}
+
+    def largest(name: str) -> float:
+        node = made.get(name)
+        if node is not None and node.op_type == "DequantizeLinear":
+            scale, zero = _steps(node, constants)
+            return max(zero, 255 - zero) * scale
+        return sum(map(largest, node.input)) if node is not None and node.op_type == "Add" else np.inf
+
+    index, last = [(i, node) for i, node in enumerate(graph.node) if node.op_type == "Conv"][-1]
+    weight, bias = (numpy_helper.to_array(constants[name]) for name in last.input[1:3])
+    most = largest(last.input[0]) * np.abs(weight).sum(axis=(1, 2, 3)).max() + np.abs(bias).max()
+    if not 0 < most < np.inf or not weight.any():
+        return
+    fine = int(np.ceil(np.log2(WEIGHT_STEPS / np.sqrt(np.square(weight).mean()))))
+    coarse = 24 - int(np.ceil(np.log2(most))) - fine
+
+    def replace(name: str, values: np.ndarray) -> None:
+        constants[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+
+    replace(last.input[1], np.ldexp(np.rint(np.ldexp(weight, fine)), -fine - coarse))
+    replace(last.input[2], np.ldexp(np.rint(np.ldexp(bias, fine + coarse)), -fine - coarse))
+    steps, scaled, rounded = (f"{last.input[0]}_{end}" for end in ("steps", "scaled", "rounded"))
+    graph.initializer.append(numpy_helper.from_array(np.ldexp(np.float32(1), coarse), steps))
+    graph.node.insert(index, helper.make_node("Mul", [last.input[0], steps], [scaled]))
+    graph.node.insert(index + 1, helper.make_node("Round", [scaled], [rounded]))
+    last.input[0] = rounded
