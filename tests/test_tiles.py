@@ -123,8 +123,8 @@ def test_tiles_that_miss_the_cells_are_refused(wrong: dict[str, int]) -> None:
 def test_strips_of_two_networks_equal_the_full_frames(height: int, rows: int, block: int) -> None:
     x = np.random.default_rng(0).random((1, 3, height, 40))
     blocks = (x[:, :, top : top + block] for top in range(0, height, block))
-    first = run_in_strips(neighbours, blocks, height, rows=rows, overlap=8, multiple=8)
-    second = run_in_strips(neighbours, (out for _, out in first), height, rows=24, overlap=8, multiple=8)
+    first = run_in_strips(neighbours, blocks, height, size=rows + 16, overlap=8, multiple=8)
+    second = run_in_strips(neighbours, (out for _, out in first), height, size=40, overlap=8, multiple=8)
     given, made = (np.concatenate(parts, axis=2) for parts in zip(*second, strict=True))
     assert np.array_equal(given, neighbours(x))
     assert np.array_equal(made, neighbours(neighbours(x)))

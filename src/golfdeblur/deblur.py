@@ -239,13 +239,14 @@ def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restore
 
     def through(index: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         stage = stages[index]
-        how = {"overlap": stage.overlap_px, "multiple": stage.multiple_px}
-        tops = (span.read[0] for span in spans(height, rows + 2 * stage.overlap_px, **how))
+        overlap = stage.overlap_px
+        how = {"size": rows + 2 * overlap, "overlap": overlap, "multiple": stage.multiple_px}
+        tops = (span.read[0] for span in spans(height, **how))
 
         def hinted(x: np.ndarray) -> np.ndarray:
             return stage(x, hint=None if index or hint is None else hint[:, :, next(tops) // 2 :])
 
-        strips = run_in_strips(hinted, blocks, height, rows=rows, **how)
+        strips = run_in_strips(hinted, blocks, height, **how)
         for given, made in strips:
             sums[index] += float(np.abs(made - given).sum(dtype=np.float64))
             yield made

@@ -159,15 +159,14 @@ def halved(rows: Callable[[int, int], np.ndarray], size: tuple[int, int], *, mul
     `rows(top, bottom)` gives the rows of the image of `size` = (width, height), (B, C, bottom - top, W) each.
     """
     width, height = size
-    down = mirrored(height, whole(height, multiple))
-    border = ((0, 0), (0, 0), (0, 0), (0, -width % multiple))
-    out = np.empty((*rows(0, 1).shape[:2], len(down) // 2, whole(width, multiple) // 2), np.float32)
+    down, across = (mirrored(length, whole(length, multiple)) for length in (height, width))
+    out = np.empty((*rows(0, 1).shape[:2], len(down) // 2, len(across) // 2), np.float32)
     for top in range(0, len(down), ROWS_IN_CACHE):
         wanted = down[top : top + ROWS_IN_CACHE]
         low = int(wanted.min())
         planes = rows(low, int(wanted.max()) + 1).take(wanted - low, axis=2)
-        if border[3][1]:
-            planes = np.pad(planes, border, mode="symmetric")
+        if len(across) > width:
+            planes = planes.take(across, axis=3)
         pairs = planes[:, :, 0::2] + planes[:, :, 1::2]
         half = out[:, :, top // 2 : (top + ROWS_IN_CACHE) // 2]
         np.add(pairs[..., 0::2], pairs[..., 1::2], out=half)
@@ -176,17 +175,17 @@ def halved(rows: Callable[[int, int], np.ndarray], size: tuple[int, int], *, mul
 
 
 def run_in_strips(
-    network: Network, blocks: Iterable[np.ndarray], height: int, *, rows: int, overlap: int, multiple: int
+    network: Network, blocks: Iterable[np.ndarray], height: int, *, size: int, overlap: int, multiple: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Apply `network` to an image of `height` rows that arrives as consecutive blocks of rows, (B, C, h, W).
 
-    Yield the image and the result, `rows` rows of a strip at a time, `overlap` more of the first; of the image no more
-    than one strip, its overlap and one block are held at a time.
+    Yield the image and the result in what is kept of strips of `size` rows (`spans`); of the image no more than one
+    strip and one block are held at a time.
     """
     arriving = iter(blocks)
     held, bottom = [next(arriving)], 0
     bottom = held[0].shape[2]
-    for span in spans(height, rows + 2 * overlap, overlap=overlap, multiple=multiple):
+    for span in spans(height, size, overlap=overlap, multiple=multiple):
         (top, end), (start, stop) = span.read, span.keep
         end = min(end, height)
         while bottom < end:
