@@ -1,3 +1,4 @@
+import concurrent.futures
 import json
 import shutil
 import subprocess
@@ -134,6 +135,28 @@ def test_strokes_that_reuse_memory_equal_those_that_do_not(
     for stroke in model.iterate(picture, steps=4, stop_below=0):
         x = model.g(x) if stroke.index else model.f(x)
         assert np.array_equal(stroke.pixels, x)
+
+
+def test_pictures_follow_each_other_in_the_same_memory_but_not_at_once(
+    model: deblur.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "plan", lambda need, budget: memory.Plan(64 * 64, None))
+    rng = np.random.default_rng(0)
+    sizes = [(152, 200), (200, 152), (152, 200), (90, 70), (152, 200)] * 2  # upright, lying, and another size
+    pictures = [from_samples(rng.integers(0, 255, (*size, 3), np.uint8)) for size in sizes]
+    alone = []
+    for picture in pictures:
+        model._kept.clear()
+        alone.append(model.run(picture, stop_below=0.0).picture.colour)
+    at = model._kept[0].ctypes.data
+    again = [model.run(picture, stop_below=0.0).picture.colour for picture in pictures[:3]]
+    assert model._kept[0].ctypes.data == at
+    again += [model.run(picture, stop_below=0.0).picture.colour for picture in pictures[3:]]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        at_once = pool.map(lambda picture: model.run(picture, stop_below=0.0).picture.colour, pictures)
+    for one, two, three in zip(alone, again, at_once, strict=True):
+        assert np.array_equal(one, two)
+        assert np.array_equal(one, three)
 
 
 def test_instance_norm_in_too_little_memory_fades_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -57,6 +57,8 @@ class Model:
     """None in a model without a corrector."""
     max_memory: int | None = None
     """Bytes that the process may take; None: half of what is free when a picture comes."""
+    _kept: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The memory of the last picture's frames, or nothing: new memory can cost a large picture a tenth of its time."""
 
     def deblur(self, picture: Kind, *, steps: int = STEPS, self_ensemble: bool = False) -> Kind:
         """Return the deblurred picture, of the same kind, size and depth as `picture`.
@@ -100,19 +102,26 @@ class Model:
 
     def _run(self, picture: Picture, steps: int, stop_below: float, held_bytes: int = 0) -> Restored:
         stages, plan = self._prepared(picture, steps, held_bytes)
-        restored = None
+        if plan.strip_rows is None and plan.faded_px is None:
+            return self._run_whole(picture, steps, stop_below)
+        self._kept.clear()
         if plan.strip_rows is not None:
             restored = _run_in_strips(picture, stages, plan.strip_rows)
-        elif plan.faded_px is not None:
+        else:
+            assert plan.faded_px is not None
             restored = _run_in_faded_tiles(picture, stages, plan.faded_px)
-        if restored is not None:
-            for stage in {id(stage): stage for stage in stages}.values():
-                stage.release()  # the encoder will need it
-            return restored
+        for stage in {id(stage): stage for stage in stages}.values():
+            stage.release()  # the encoder will need it
+        return restored
+
+    def _run_whole(self, picture: Picture, steps: int, stop_below: float) -> Restored:
+        frames = _two_frames(picture.size, self._kept)
         changes = []
-        for stroke in self.iterate(picture, steps=steps, stop_below=stop_below):
+        for stroke in self._iterate(picture, frames, steps, stop_below):
             changes.append(stroke.change)
-        return Restored(with_stroke(picture, stroke), changes, stroke.settled)
+        restored = Restored(with_stroke(picture, stroke), changes, stroke.settled)
+        self._kept[:] = [frames]
+        return restored
 
     def _mean_of_turns(self, picture: Picture, steps: int, stop_below: float) -> Restored:
         colour = picture.colour
@@ -179,21 +188,25 @@ class Model:
             overlap_px=max(stage.overlap_px for stage in stages) if tiled else 0,
             bytes_per_px=sum(entry.get("bytes_per_px", UNKNOWN_BYTES_PER_PX) for entry in entries),
         )
-        return memory.plan(need, memory.default_budget() if self.max_memory is None else self.max_memory)
+        kept = sum(frames.nbytes for frames in self._kept)
+        return memory.plan(need, memory.default_budget(kept) if self.max_memory is None else self.max_memory)
 
     def iterate(self, picture: Picture, *, steps: int = STEPS, stop_below: float = STOP_BELOW) -> Iterator[Stroke]:
         """Yield the strokes on `picture` with their changes: what the command reports.
 
         The pixels of a stroke are overwritten by the next but one.
         """
-        inputs: list[np.ndarray] = []
+        return self._iterate(picture, _two_frames(picture.size, []), steps, stop_below)
 
-        def reusing(network: Runner, x: np.ndarray) -> np.ndarray:
-            inputs.append(x)
-            return network(x, out=inputs.pop(0) if len(inputs) > 1 else None)
+    def _iterate(self, picture: Picture, frames: np.ndarray, steps: int, stop_below: float) -> Iterator[Stroke]:
+        """Yield the strokes, which take turns in `frames` (`_two_frames`)."""
+        turns = itertools.cycle((frames[1], frames[0]))
 
-        f, g = functools.partial(reusing, self.f), functools.partial(reusing, self.g) if self.g else None
-        return strokes(f, g, picture.rows(0, picture.size[1]), steps=steps, stop_below=stop_below)
+        def in_turn(network: Runner) -> Callable[[np.ndarray], np.ndarray]:
+            return lambda x: network(x, out=next(turns))
+
+        y = picture.rows(0, picture.size[1], out=frames[0])
+        return strokes(in_turn(self.f), in_turn(self.g) if self.g else None, y, steps=steps, stop_below=stop_below)
 
     def __call__(self, y: np.ndarray, *, steps: int = STEPS) -> np.ndarray:
         """Return the deblurred array for (H, W, 3) uint8: the form that `evaluate` takes."""
@@ -210,6 +223,20 @@ def load(model: str | Path = DEFAULT_MODEL, *, runtime: str = "auto", max_memory
     f, g = (weights.load(x, runtime) if x in weights.config["networks"] else None for x in ("F", "G"))
     assert f is not None  # find_weights checked it
     return Model(weights, f, g, max_memory)
+
+
+def _two_frames(size: tuple[int, int], kept: list[np.ndarray]) -> np.ndarray:
+    """Return memory for two pictures of `size` = (width, height), (2, 1, 3, H, W) float32: that of `kept`, if it fits.
+
+    It is taken out of `kept`, so that no other thread has it too.
+    """
+    width, height = size
+    with contextlib.suppress(IndexError):
+        frames = kept.pop()
+        if frames.size == 6 * height * width:
+            return frames.reshape(2, 1, 3, height, width)
+        del frames  # before more is taken
+    return np.empty((2, 1, 3, height, width), np.float32)
 
 
 def blurriness(picture: Picture, change: float) -> float:

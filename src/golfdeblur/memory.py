@@ -14,7 +14,7 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 PROCESS_BYTES = 260 * 2**20
 """What the process takes without any picture: Python, numpy and the runtime."""
 
-LARGEST_TILE_PX = 7_000_000
+LARGEST_TILE_PX = 6_100_000
 """Larger tiles save little overlap and take more memory (docs/performance.md)."""
 
 STRIP_ROWS = (1024, 768, 512, 384, 256, 128, 64)
@@ -126,8 +126,8 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def default_budget() -> int:
-    """Return half of the memory that is free, in bytes, within the limit of a container."""
+def default_budget(kept_bytes: int = 0) -> int:
+    """Return half of the bytes that are free or kept for the next picture, within the limit of a container."""
     import psutil
 
     free = psutil.virtual_memory().available
@@ -135,4 +135,4 @@ def default_budget() -> int:
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())
         free = min(free, limit - int((group / "memory.current").read_text()))
-    return max(free, 0) // 2
+    return max(free + kept_bytes, 0) // 2

@@ -23,6 +23,9 @@ DESCRIPTIVE_TAGS = {269, 270, 271, 272, ORIENTATION_TAG, 285, 305, 306, 315, 316
 APPENDED = (b"Container:Directory", b"MicroVideo")
 """In the XMP of a phone's moving or HDR photo: more than one picture lies in the file, and only the first is kept."""
 
+ROWS_AT_ONCE = 64
+"""So many rows are turned into samples at once: they stay in the processor's cache."""
+
 Layout = Literal["L", "RGB"]
 
 
@@ -68,12 +71,12 @@ class Picture:
         """Width and height in pixels."""
         return self.colour.shape[1], self.colour.shape[0]
 
-    def rows(self, top: int, bottom: int) -> np.ndarray:
-        """Return rows `top` to `bottom` as a network takes them: (1, 3, bottom - top, W) float32 in [0, 1]."""
+    def rows(self, top: int, bottom: int, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Return rows `top` to `bottom`, (1, 3, bottom - top, W) float32 in [0, 1] as networks take them; in `out`."""
         samples = self.colour[top:bottom]
         white = 1 if samples.dtype == np.float32 else np.iinfo(samples.dtype).max
         planes = np.broadcast_to(samples, (*samples.shape[:2], 3)).transpose(2, 0, 1)[None]
-        return np.divide(planes, np.float32(white), out=np.empty(planes.shape, np.float32))
+        return np.divide(planes, np.float32(white), out=np.empty(planes.shape, np.float32) if out is None else out)
 
     def repainted(self, blocks: Iterable[np.ndarray]) -> Picture:
         """Return the same picture with other colour, given as consecutive blocks of rows, (1, 3, h, W), any range."""
@@ -134,7 +137,7 @@ def from_pil(picture: Image.Image) -> Picture:
     if picture.mode in ("I", "F"):
         raise ImageError(f"Pictures of mode '{picture.mode}' have no fixed range; convert to 8 or 16 bits per channel.")
     if picture.mode.startswith("I;16"):
-        return from_samples(np.asarray(picture).astype(np.uint16), keep)
+        return from_samples(_samples(picture).astype(np.uint16), keep)
     if picture.mode == "CMYK":
         picture, keep = _cmyk_to_rgb(picture), replace(keep, icc_profile=None)
     transparent = "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info
@@ -142,7 +145,18 @@ def from_pil(picture: Image.Image) -> Picture:
     mode = {(True, True): "LA", (True, False): "L", (False, True): "RGBA", (False, False): "RGB"}[grey, transparent]
     if picture.mode == "La":
         picture = picture.convert("LA")
-    return from_samples(np.asarray(picture if picture.mode == mode else picture.convert(mode)), keep)
+    return from_samples(_samples(picture if picture.mode == mode else picture.convert(mode)), keep)
+
+
+def _samples(picture: Image.Image) -> np.ndarray:
+    """Return the samples of a Pillow image, taken some rows at a time: at once, Pillow holds two copies beside it."""
+    width, height = picture.size
+    like = np.asarray(picture.crop((0, 0, width, 1)))
+    samples = np.empty((height, *like.shape[1:]), like.dtype)
+    for top in range(0, height, ROWS_AT_ONCE):
+        bottom = min(top + ROWS_AT_ONCE, height)
+        samples[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
+    return samples
 
 
 def to_pil(picture: Picture) -> Image.Image:
