@@ -159,6 +159,19 @@ def test_pictures_follow_each_other_in_the_same_memory_but_not_at_once(
         assert np.array_equal(one, three)
 
 
+def test_memory_of_larger_tiles_is_given_back_before_smaller_ones_are_counted_on(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = deblur.load(tiny_model)
+    picture = from_samples(np.random.default_rng(0).integers(0, 255, (150, 201, 3), np.uint8))
+    released: list[int] = []
+    monkeypatch.setattr(model.f, "release", lambda: released.append(model.f.tile_px))
+    for tile_px in (96 * 96, 96 * 96, 64 * 64, 96 * 96):
+        monkeypatch.setattr(memory, "plan", lambda need, budget, tile_px=tile_px: memory.Plan(tile_px, None))
+        model.run(picture)
+    assert released == [memory.LARGEST_TILE_PX, 96 * 96]
+
+
 def test_instance_norm_in_too_little_memory_fades_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     from golfdeblur.learning import checkpoint, export, networks

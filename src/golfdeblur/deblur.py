@@ -171,6 +171,8 @@ class Model:
         stages = [self.f, *([self.g] * steps if self.g else [])]
         plan = self._plan(picture, stages, held_bytes)
         for stage in stages:
+            if plan.tile_px < stage.tile_px:
+                stage.release()  # it may keep memory of larger tiles
             stage.tile_px = plan.tile_px
         return stages, plan
 
