@@ -67,17 +67,20 @@ def test_networks_of_8_bits_are_close_and_small(tmp_path: Path) -> None:
         golfdeblur.load(tmp_path / "model", runtime="onnxruntime-int8")
 
 
-def test_sums_of_8_bits_round_alike_in_every_runtime() -> None:
+@pytest.mark.parametrize("between", [[], ["Reshape", "Transpose", "Reshape"]])  # as a pixel-shuffle is exported
+def test_sums_of_8_bits_round_alike_in_every_runtime(between: list[str]) -> None:
     constants = {"a": 1.0, "b": 1.0, "c": 2.0}  # every odd sum lies on an edge
 
     def node(kind: str, name: str, given: str, made: str) -> onnx.NodeProto:
         return onnx.helper.make_node(kind, [given, f"{name}_scale", f"{name}_zero"], [made])
 
+    moves = [onnx.helper.make_node(kind, [f"first{i}"], [f"first{i + 1}"]) for i, kind in enumerate(between)]
     graph = onnx.helper.make_graph(
         [
-            node("DequantizeLinear", "a", "a", "first"),
+            node("DequantizeLinear", "a", "a", "first0"),
             node("DequantizeLinear", "b", "b", "second"),
-            onnx.helper.make_node("Add", ["first", "second"], ["sum"]),
+            *moves,
+            onnx.helper.make_node("Add", [f"first{len(moves)}", "second"], ["sum"]),
             node("QuantizeLinear", "c", "sum", "c"),
         ],
         "sum",

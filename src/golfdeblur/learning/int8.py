@@ -176,14 +176,20 @@ def keep_sums_off_edges(graph: onnx.GraphProto) -> None:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made = {node.output[0]: node for node in graph.node}
     stored = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+
+    def term(name: str) -> onnx.NodeProto | None:
+        """Find what makes the values of a term, which a pixel-shuffle may have moved."""
+        node = made.get(name)
+        return term(node.input[0]) if node is not None and node.op_type in ("Reshape", "Transpose") else node
+
     for node in graph.node:
-        terms = [made[name] for name in node.input if name in made]
-        if node.op_type != "Add" or node.output[0] not in stored or len(terms) != 2:
+        if node.op_type != "Add" or node.output[0] not in stored:
             continue
-        if any(term.op_type != "DequantizeLinear" for term in terms):
+        terms = [found for name in node.input if (found := term(name)) is not None]
+        if len(terms) != 2 or any(found.op_type != "DequantizeLinear" for found in terms):
             continue
         result = stored[node.output[0]]
-        parts = [_steps(term, constants) for term in terms]
+        parts = [_steps(found, constants) for found in terms]
         scale, zero = _steps(result, constants)
         while _near_an_edge(parts, scale, zero):
             scale = float(np.float32(scale * (1 + 1e-5)))
