@@ -254,9 +254,13 @@ def test_fine_tuning_starts_from_given_weights(tmp_path: Path, photos: dict[str,
     second = train(config, Inputs(photos, initial=first), tmp_path / "b")
     for name, value in weights(first).items():
         assert torch.allclose(value, weights(second)[name], atol=1e-6)
+    third = train(config, Inputs(photos, initial=second), tmp_path / "c")
+    steps = [(run["sha256"], run["steps"]) for run in checkpoint.load_network(third)[1]["before"]]
+    hashes = [checkpoint.network_hash(checkpoint.load_network(path)[0]) for path in (second, first)]
+    assert steps == [(hashes[0], 1), (hashes[1], TINY.steps)]
     other = Inputs(photos, initial=first, propagator=first)
     with pytest.raises(ConfigError, match="another network"):
-        train(dataclasses.replace(TINY, stage="g"), other, tmp_path / "c")
+        train(dataclasses.replace(TINY, stage="g"), other, tmp_path / "d")
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])

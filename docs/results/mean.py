@@ -12,7 +12,7 @@ from golfdeblur.learning import checkpoint
 
 
 def main(first: Path, second: Path, share: float, out: Path) -> None:
-    """Write the mean with the history of the second, which names the first as its `initial`."""
+    """Write the mean with the history of the second, which says that the first was its `--initial`."""
     start, _ = checkpoint.load_network(first)
     network, history = checkpoint.load_network(second)
     weights = start.state_dict()

@@ -87,7 +87,7 @@ def main(source: Path, channels: int, out: Path, folders: list[Path]) -> None:
     with torch.no_grad():
         before, after = network(x), made(x)
     print(f"residual {before.square().mean().sqrt():.4f}, difference {(after - before).square().mean().sqrt():.4f}")
-    checkpoint.save_network(out, made, {"narrowed_from": history})
+    checkpoint.save_network(out, made, {"narrowed": True, "before": checkpoint.lineage(network, history)})
 
 
 main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), [Path(folder) for folder in sys.argv[4:]])

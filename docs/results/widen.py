@@ -51,7 +51,7 @@ def main(source: Path, widths: tuple[int, ...], blocks: tuple[int, ...], scales:
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         print(f"greatest difference {(made(x) - network(x)).abs().max():.1e}")
-    checkpoint.save_network(out, made, {"widened_from": history})
+    checkpoint.save_network(out, made, {"widened": True, "before": checkpoint.lineage(network, history)})
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -55,6 +55,15 @@ def _rounded(x: torch.Tensor) -> torch.Tensor:
     return torch.ldexp((mantissa * 2**KEPT_BITS).round(), exponent - KEPT_BITS)
 
 
+def lineage(network: torch.nn.Module, history: dict) -> list[dict]:
+    """Return the history of `network` and of all that it was trained on from, the last one first, each by its sha256.
+
+    It is the entry "before" in the history of what is made from `network`.
+    """
+    own = {name: value for name, value in history.items() if name != "before"}
+    return [{"sha256": network_hash(network), **own}, *history.get("before", [])]
+
+
 def network_hash(network: torch.nn.Module) -> str:
     """Return the sha256 of all weights in the order of their names, as `save_network` writes them."""
     digest = hashlib.sha256()

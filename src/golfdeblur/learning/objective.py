@@ -83,7 +83,7 @@ def build_objective(config: TrainConfig, inputs: Inputs) -> tuple[Objective, dic
         network, before = checkpoint.load_network(inputs.initial)
         if network.spec != spec:
             raise ConfigError(f"{inputs.initial} is another network ({network.spec}) than the recipe's ({spec}).")
-        history["initial"] = {"sha256": checkpoint.network_hash(network), "history": before}
+        history["before"] = checkpoint.lineage(network, before)
     features = None
     if config.perceptual != "none":
         if inputs.features is None:

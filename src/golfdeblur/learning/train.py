@@ -279,13 +279,13 @@ class _Training:
         cpu = self.accelerator.device.type == "cpu"
         device = f"{torch.get_num_threads()} CPU cores" if cpu else torch.cuda.get_device_name()
         history = {
-            **history,
             "commit": commit(),
             "recipe": dataclasses.asdict(self.config),
             "balance": float(self.objective.loss.balance),
             "steps": self.step,
             "hours": self.seconds / 3600,
             "hardware": f"{self.accelerator.num_processes} x {device}",
+            **history,
         }
         return self.run_files.save_networks(".", self._networks(), history)
 
