@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import backends, metrics
+from golfdeblur import backends, metrics, runtime
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, export, golf, int8, networks
 from golfdeblur.runtime import EMBEDDED
@@ -131,11 +131,47 @@ def test_the_embedded_networks_of_8_bits_round_alike(letter: str) -> None:
     assert model.graph.SerializeToString(deterministic=True) == before
 
 
+def test_even_channels_change_no_output_and_even_them_out() -> None:
+    torch.manual_seed(0)
+    network = networks.ResidualUNet((8, 12), (2, 1), scales=2).eval()
+    torch.nn.init.normal_(network.tail[0].weight, std=0.1)
+    with torch.no_grad():  # channels that differ by up to 30 times
+        network.head.weight *= torch.logspace(0, 1.5, 8)[:, None, None, None]
+        network.encoders[0][0].second.weight *= torch.logspace(0, 1.5, 8)[:, None, None, None]
+    photo = np.random.default_rng(0).random((1, 3, 45, 70), np.float32)
+    even = int8.even_channels(network, [photo])
+    x = torch.rand(1, 6, 32, 48)
+    with torch.no_grad():
+        assert torch.allclose(even(x), network(x), rtol=1e-3, atol=1e-4 * float(network(x).abs().max()))
+        spread = [n.encoders[0](n.head(x)).square().mean((0, 2, 3)).log().std() for n in (network, even)]
+    assert spread[1] < 0.75 * spread[0]
+
+
+def test_the_step_of_8_bits_is_as_long_as_in_float32(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = golf.Corrector(networks.ResidualUNet((8,), (1,))).eval()
+    torch.nn.init.normal_(module.residual.tail[0].weight, std=0.02)
+    content = export.to_onnx(module, tmp_path / "G.onnx")
+    model = onnx.load_from_string(content)
+    (tail,) = (t for t in model.graph.initializer if t.name == "residual.tail.0.weight")
+    tail.CopyFrom(onnx.numpy_helper.from_array(0.8 * onnx.numpy_helper.to_array(tail), tail.name))
+    photo = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
+    (wanted,) = onnxruntime.InferenceSession(content).run(None, {"x": photo})
+
+    def restored(given: np.ndarray) -> np.ndarray:
+        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": given})[0]
+
+    int8.match_steps(model, runtime.Runner(restored, multiple_px=2, receptive_field_px=None), [photo], [wanted])
+    lengths = [np.vdot(wanted - photo, made - photo) for made in (restored(photo), wanted)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("which", [0, -1])
 @pytest.mark.parametrize("letter", ["F", "G"])
-def test_the_last_sums_of_the_embedded_networks_of_8_bits_are_exact(letter: str) -> None:
+def test_the_float32_sums_of_the_embedded_networks_of_8_bits_are_exact(letter: str, which: int) -> None:
     model = onnx.load(str(EMBEDDED / "fast" / f"{letter}.int8.onnx"))
-    last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
-    names = [last.input[0], last.output[0]]
+    convolution = [node for node in model.graph.node if node.op_type == "Conv"][which]
+    names = [convolution.input[0], convolution.output[0]]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     channels = session.get_inputs()[0].shape[1]
@@ -143,8 +179,9 @@ def test_the_last_sums_of_the_embedded_networks_of_8_bits_are_exact(letter: str)
     noise[:, 3:] -= 0.5
     seen, made = (torch.from_numpy(x) for x in session.run(names, {"x": noise}))
     tensors = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
-    weight, bias = (tensors[name].double() for name in last.input[1:3])
-    in_float64 = torch.nn.functional.conv2d(seen.double(), weight, bias, padding=1)
+    weight, bias = (tensors[name].double() for name in convolution.input[1:3])
+    stride = seen.shape[2] // made.shape[2]  # the first one makes cells of pixels
+    in_float64 = torch.nn.functional.conv2d(seen.double(), weight, bias, stride, padding=weight.shape[2] // 3)
     assert made.std() > 1e-4
     assert torch.equal(made.double(), in_float64)  # in any order, with any rounding of the sums
 

@@ -72,6 +72,8 @@ def export(
         }
         if blurry:
             eight = folder / f"{letter}.int8.onnx"
+            if isinstance(network, networks.ResidualUNet):
+                content = to_onnx(wrap(int8.even_channels(network, blurry)).eval(), eight)
             # G sees what F made of the photos.
             made, blurry = int8.to_int8(content, eight, blurry, multiple_px=network.multiple_px, scales=network.scales)
             entries[letter]["int8"] = {"file": eight.name, "sha256": hashlib.sha256(made).hexdigest()}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import collections
+import copy
 import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from golfdeblur import atomic, backends, runtime
+from golfdeblur.learning.networks import ResidualUNet
 
 if TYPE_CHECKING:
     import onnx
@@ -33,16 +37,70 @@ EDGE = 5e-5
 
 
 WEIGHT_STEPS = 64
-"""How many steps the root mean square of the last convolution's weights has at least."""
+"""How many steps the root mean square of a float32 convolution's weights has at least."""
+
+EVENED = 0.7
+"""How much of the channels' differences in size is taken away: less helps little, nor does all (docs/log.md)."""
+
+
+def even_channels(network: ResidualUNet, photos: list[np.ndarray]) -> ResidualUNet:
+    """Return a network with the same outputs, but with channels of more equal size within each level.
+
+    All channels of a tensor share one range of 8 bits, in which the small ones have few steps. The tensors of a level
+    are sums of each other, so each of its channels is divided wherever it is made, and multiplied wherever it is read,
+    by its root mean square over `photos`, (1, 3, H, W) in [0, 1], to the power of `EVENED`.
+    """
+    made: Any = copy.deepcopy(network)
+    levels = [[*encoder, *decoder] for encoder, decoder in zip(made.encoders, [*made.decoders, []], strict=True)]
+    for level, sizes in enumerate(_channel_sizes(made, levels, photos)):
+        makers = [made.downs[level - 1] if level else made.head, *(block.second for block in levels[level])]
+        readers = [made.ups[level - 1][0] if level else made.tail[0], *(block.first for block in levels[level])]
+        divided = [(maker, sizes) for maker in makers]
+        if level + 1 < len(levels):
+            divided.append((made.ups[level][0], sizes.repeat_interleave(4)))  # it makes four pixels of each channel
+            readers.append(made.downs[level])
+        with torch.no_grad():
+            for maker, size in divided:
+                maker.weight /= size[:, None, None, None]
+                maker.bias /= size
+            for reader in readers:
+                reader.weight *= sizes[None, :, None, None]
+    return cast(ResidualUNet, made)
+
+
+def _channel_sizes(
+    network: ResidualUNet, levels: list[list[torch.nn.Module]], photos: list[np.ndarray]
+) -> list[Tensor]:
+    """Return what to divide each level's channels by: of their size, relative to their mean, the power `EVENED`.
+
+    The size is the geometric mean over the level's blocks of the root mean square over all photos.
+    """
+    squares: dict[torch.nn.Module, list[Tensor]] = {block: [] for blocks in levels for block in blocks}
+
+    def note(block: torch.nn.Module, given: tuple[Tensor], made: Tensor) -> None:
+        squares[block].append(made.square().sum((0, 2, 3)))
+
+    hooks = [block.register_forward_hook(note) for block in squares]
+    cell = network.multiple_px
+    with torch.no_grad():
+        for photo in photos:
+            height, width = (length - length % cell for length in photo.shape[2:])
+            network(torch.from_numpy(photo[:, :, :height, :width]))
+    for hook in hooks:
+        hook.remove()
+    totals = [torch.stack([torch.stack(squares[block]).sum(0) for block in blocks]) for blocks in levels]
+    means = [torch.exp(total.clamp(min=1e-6 * float(total.max()) + 1e-12).log().mean(0)) for total in totals]
+    return [(mean / mean.mean()) ** (EVENED / 2) for mean in means]
 
 
 def to_int8(
     content: bytes, path: Path, photos: list[np.ndarray], *, multiple_px: int, scales: int
 ) -> tuple[bytes, list[np.ndarray]]:
-    """Write an ONNX network with its convolutions in 8 bits, but the last; return it and what it makes of `photos`.
+    """Write an ONNX network in 8 bits but for its first and last convolution; return it and what it makes of `photos`.
 
     The ranges of the activations are those that suit `photos`, (1, 3, H, W) in [0, 1]. In float32 stay the image that
-    the residual is added to and the last convolution, which makes the residual: their steps would show in smooth skies.
+    the residual is added to and the last convolution, which makes the residual: their steps would show in smooth skies;
+    and the first, because one range for the image and a faint residual of half the size rounds both.
     """
     import onnx
     from onnxruntime import quantization
@@ -55,8 +113,10 @@ def to_int8(
         seen.append(x.copy())
         return network(x)
 
-    runner = runtime.Runner(watched, multiple_px=multiple_px, receptive_field_px=None, scales=scales)
-    restored = [runner(photo) for photo in photos]
+    def runner(one: backends.Network) -> runtime.Runner:
+        return runtime.Runner(one, multiple_px=multiple_px, receptive_field_px=None, scales=scales)
+
+    restored = [runner(watched)(photo) for photo in photos]
 
     class First(quantization.CalibrationDataReader):
         """One input only: the library insists on measuring ranges, but all that it needs are given to it."""
@@ -85,7 +145,7 @@ def to_int8(
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 op_types_to_quantize=["Conv", "Relu"],
-                nodes_to_exclude=convolutions[-1:],
+                nodes_to_exclude=[convolutions[0], convolutions[-1]],
                 extra_options={
                     "TensorQuantOverrides": {
                         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
@@ -98,7 +158,10 @@ def to_int8(
         model = onnx.load(str(made))
         _keep_the_image(model.graph)
         keep_sums_off_edges(model.graph)
-        make_last_sums_exact(model.graph)
+        match_steps(
+            model, runner(backends.open_network("onnxruntime", model.SerializeToString(), path)), photos, restored
+        )
+        make_float_sums_exact(model.graph)
         eight = model.SerializeToString()
     atomic.write(path, eight)
     return eight, restored
@@ -213,29 +276,63 @@ def _steps(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tupl
     return float(scale), int(zero)
 
 
-def make_last_sums_exact(graph: onnx.GraphProto) -> None:
-    """Round what the last convolution sees, and its weights, to steps so wide that none of its sums is ever rounded.
+def match_steps(
+    model: onnx.ModelProto, eight: runtime.Runner, photos: list[np.ndarray], wanted: list[np.ndarray]
+) -> None:
+    """Make what `eight`, which runs `model`, changes of the photos as much as is `wanted`: what float32 makes of them.
 
-    It is computed in float32, whose 24 bits then hold every sum, in whatever order a runtime adds. Without that the
-    residual of half the size differs between runtimes by 1e-7, and where that falls on an edge of the next bytes, so
-    does the picture for a hundred pixels around (docs/log.md). Steps are powers of two, of WEIGHT_STEPS or more for the
-    weights; what is left goes to the pixels. A convolution that sees anything but 8-bit values stays as it is.
+    What ranges cut off shortens the step by some 2 %, and strong blur loses most by that, as the step is too short for
+    it already. The last convolution, which is in float32 and makes the residual, is multiplied accordingly.
     """
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
+    full = along = 0.0
+    for photo, other in zip(photos, wanted, strict=True):
+        step = other - photo
+        full += float(np.square(step).sum())
+        along += float((step * (eight(photo) - photo)).sum())
+    last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
+    for tensor in model.graph.initializer:
+        if tensor.name in last.input[1:3] and along > 0:
+            scaled = numpy_helper.to_array(tensor) * np.float32(full / along)
+            tensor.CopyFrom(numpy_helper.from_array(scaled, tensor.name))
+
+
+def make_float_sums_exact(graph: onnx.GraphProto) -> None:
+    """Round what the first and the last convolution see, and their weights, so that none of their sums is ever rounded.
+
+    They are computed in float32, whose 24 bits then hold every sum, in whatever order a runtime adds. Without that
+    their results differ between runtimes by 1e-7, and where one falls on an edge of the next bytes, so does the picture
+    for a hundred pixels around (docs/log.md). Steps are powers of two, of WEIGHT_STEPS or more for the weights; what is
+    left goes to the pixels. A convolution that sees anything but the image and 8-bit values stays as it is.
+    """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made = {node.output[0]: node for node in graph.node}
 
     def largest(name: str) -> float:
         node = made.get(name)
+        if name == "x":
+            return 1.0  # of the image, or of a residual of half the size
         if node is not None and node.op_type == "DequantizeLinear":
             scale, zero = _steps(node, constants)
             return max(zero, 255 - zero) * scale
         return sum(map(largest, node.input)) if node is not None and node.op_type == "Add" else np.inf
 
-    index, last = [(i, node) for i, node in enumerate(graph.node) if node.op_type == "Conv"][-1]
-    weight, bias = (numpy_helper.to_array(constants[name]) for name in last.input[1:3])
-    most = largest(last.input[0]) * np.abs(weight).sum(axis=(1, 2, 3)).max() + np.abs(bias).max()
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    for node in (convolutions[0], convolutions[-1]):
+        _make_sums_exact(graph, node, largest(node.input[0]), constants)
+
+
+def _make_sums_exact(
+    graph: onnx.GraphProto, node: onnx.NodeProto, largest: float, constants: dict[str, onnx.TensorProto]
+) -> None:
+    """Round the weights of a convolution, and in a step before it what it sees, at most `largest`."""
+    from onnx import helper, numpy_helper
+
+    if any(name not in constants for name in node.input[1:3]):
+        return  # its weights have 8 bits
+    weight, bias = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+    most = largest * np.abs(weight).sum(axis=(1, 2, 3)).max() + np.abs(bias).max()
     if not 0 < most < np.inf or not weight.any():
         return
     fine = int(np.ceil(np.log2(WEIGHT_STEPS / np.sqrt(np.square(weight).mean()))))
@@ -244,10 +341,11 @@ def make_last_sums_exact(graph: onnx.GraphProto) -> None:
     def replace(name: str, values: np.ndarray) -> None:
         constants[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
 
-    replace(last.input[1], np.ldexp(np.rint(np.ldexp(weight, fine)), -fine - coarse))
-    replace(last.input[2], np.ldexp(np.rint(np.ldexp(bias, fine + coarse)), -fine - coarse))
-    steps, scaled, rounded = (f"{last.input[0]}_{end}" for end in ("steps", "scaled", "rounded"))
+    replace(node.input[1], np.ldexp(np.rint(np.ldexp(weight, fine)), -fine - coarse))
+    replace(node.input[2], np.ldexp(np.rint(np.ldexp(bias, fine + coarse)), -fine - coarse))
+    steps, scaled, rounded = (f"{node.input[0]}_{end}" for end in ("steps", "scaled", "rounded"))
     graph.initializer.append(numpy_helper.from_array(np.ldexp(np.float32(1), coarse), steps))
-    graph.node.insert(index, helper.make_node("Mul", [last.input[0], steps], [scaled]))
+    index = list(graph.node).index(node)
+    graph.node.insert(index, helper.make_node("Mul", [node.input[0], steps], [scaled]))
     graph.node.insert(index + 1, helper.make_node("Round", [scaled], [rounded]))
-    last.input[0] = rounded
+    node.input[0] = rounded
