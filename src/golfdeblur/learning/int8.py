@@ -84,8 +84,8 @@ def _channel_sizes(
     cell = network.multiple_px
     with torch.no_grad():
         for photo in photos:
-            height, width = (length - length % cell for length in photo.shape[2:])
-            network(torch.from_numpy(photo[:, :, :height, :width]))
+            border = [(0, 0), (0, 0), *((0, -length % cell) for length in photo.shape[2:])]
+            network(torch.from_numpy(np.pad(photo, border, mode="symmetric")))
     for hook in hooks:
         hook.remove()
     totals = [torch.stack([torch.stack(squares[block]).sum(0) for block in blocks]) for blocks in levels]
