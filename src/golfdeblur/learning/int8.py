@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfdeblur import atomic, backends, runtime
+from golfdeblur import atomic, backends, runtime, tiles
 from golfdeblur.learning.networks import ResidualUNet
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ WEIGHT_STEPS = 64
 """How many steps the root mean square of a float32 convolution's weights has at least."""
 
 EVENED = 0.7
-"""How much of the channels' differences in size is taken away: less helps little, nor does all (docs/log.md)."""
+"""The power of the channels' sizes that is taken away: 1 would make them equal, and helps less (docs/log.md)."""
 
 
 def even_channels(network: ResidualUNet, photos: list[np.ndarray]) -> ResidualUNet:
@@ -81,11 +81,10 @@ def _channel_sizes(
         squares[block].append(made.square().sum((0, 2, 3)))
 
     hooks = [block.register_forward_hook(note) for block in squares]
-    cell = network.multiple_px
     with torch.no_grad():
         for photo in photos:
-            border = [(0, 0), (0, 0), *((0, -length % cell) for length in photo.shape[2:])]
-            network(torch.from_numpy(np.pad(photo, border, mode="symmetric")))
+            size = [tiles.whole(length, network.multiple_px) for length in photo.shape[2:]]
+            network(torch.from_numpy(tiles.fill(photo, out=np.empty((*photo.shape[:2], *size), photo.dtype))))
     for hook in hooks:
         hook.remove()
     totals = [torch.stack([torch.stack(squares[block]).sum(0) for block in blocks]) for blocks in levels]
@@ -156,11 +155,9 @@ def to_int8(
         finally:
             logging.disable(logging.NOTSET)
         model = onnx.load(str(made))
-        _keep_the_image(model.graph)
         keep_sums_off_edges(model.graph)
-        match_steps(
-            model, runner(backends.open_network("onnxruntime", model.SerializeToString(), path)), photos, restored
-        )
+        unmatched = runner(backends.open_network("onnxruntime", model.SerializeToString(), path))
+        match_steps(model.graph, unmatched, photos, restored)
         make_float_sums_exact(model.graph)
         eight = model.SerializeToString()
     atomic.write(path, eight)
@@ -185,7 +182,6 @@ def activation_ranges(model: onnx.ModelProto, inputs: list[np.ndarray]) -> dict[
 
     def values() -> Iterator[tuple[str, np.ndarray]]:
         for x in inputs:
-            yield "x", x
             yield from zip(names, session.run(names, {"x": x}), strict=True)
 
     ends: dict[str, tuple[float, float]] = {}
@@ -218,24 +214,12 @@ def best_range(low: float, high: float, counts: np.ndarray) -> tuple[float, floa
     return float(lows[i]), float(highs[j])
 
 
-def _keep_the_image(graph: onnx.GraphProto) -> None:
-    """Let all but convolutions see the input as it is instead of in 8 bits."""
-    stored = [node.output[0] for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == "x"]
-    rounded = [node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
-    for node in graph.node:
-        for i, name in enumerate(node.input):
-            if node.op_type != "Conv" and name in rounded:
-                node.input[i] = "x"
-
-
 def keep_sums_off_edges(graph: onnx.GraphProto) -> None:
     """Enlarge the scales of 8-bit sums a little, until no sum of two bytes lies within `EDGE` of a rounding edge.
 
     Runtimes add in float32, each in its own order, so that they round such a sum to different bytes, and in 8 bits one
     such byte changes the picture for a hundred pixels around (docs/log.md).
     """
-    from onnx import numpy_helper
-
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made = {node.output[0]: node for node in graph.node}
     stored = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
@@ -256,8 +240,7 @@ def keep_sums_off_edges(graph: onnx.GraphProto) -> None:
         scale, zero = _steps(result, constants)
         while _near_an_edge(parts, scale, zero):
             scale = float(np.float32(scale * (1 + 1e-5)))
-        name = result.input[1]
-        constants[name].CopyFrom(numpy_helper.from_array(np.array(scale, np.float32), name))
+        _replace(constants[result.input[1]], np.array(scale))
 
 
 def _near_an_edge(parts: list[tuple[float, int]], scale: float, zero: int) -> bool:
@@ -276,10 +259,17 @@ def _steps(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tupl
     return float(scale), int(zero)
 
 
+def _replace(constant: onnx.TensorProto, values: np.ndarray) -> None:
+    """Give a constant other values, as float32."""
+    from onnx import numpy_helper
+
+    constant.CopyFrom(numpy_helper.from_array(values.astype(np.float32), constant.name))
+
+
 def match_steps(
-    model: onnx.ModelProto, eight: runtime.Runner, photos: list[np.ndarray], wanted: list[np.ndarray]
+    graph: onnx.GraphProto, eight: runtime.Runner, photos: list[np.ndarray], wanted: list[np.ndarray]
 ) -> None:
-    """Make what `eight`, which runs `model`, changes of the photos as much as is `wanted`: what float32 makes of them.
+    """Make what `eight`, which runs `graph`, changes of the photos as much as is `wanted`: what float32 makes of them.
 
     What ranges cut off shortens the step by some 2 %, and strong blur loses most by that, as the step is too short for
     it already. The last convolution, which is in float32 and makes the residual, is multiplied accordingly.
@@ -291,11 +281,10 @@ def match_steps(
         step = other - photo
         full += float(np.square(step).sum())
         along += float((step * (eight(photo) - photo)).sum())
-    last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
-    for tensor in model.graph.initializer:
+    last = [node for node in graph.node if node.op_type == "Conv"][-1]
+    for tensor in graph.initializer:
         if tensor.name in last.input[1:3] and along > 0:
-            scaled = numpy_helper.to_array(tensor) * np.float32(full / along)
-            tensor.CopyFrom(numpy_helper.from_array(scaled, tensor.name))
+            _replace(tensor, numpy_helper.to_array(tensor) * np.float32(full / along))
 
 
 def make_float_sums_exact(graph: onnx.GraphProto) -> None:
@@ -329,20 +318,14 @@ def _make_sums_exact(
     """Round the weights of a convolution, and in a step before it what it sees, at most `largest`."""
     from onnx import helper, numpy_helper
 
-    if any(name not in constants for name in node.input[1:3]):
-        return  # its weights have 8 bits
     weight, bias = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
     most = largest * np.abs(weight).sum(axis=(1, 2, 3)).max() + np.abs(bias).max()
     if not 0 < most < np.inf or not weight.any():
         return
     fine = int(np.ceil(np.log2(WEIGHT_STEPS / np.sqrt(np.square(weight).mean()))))
     coarse = 24 - int(np.ceil(np.log2(most))) - fine
-
-    def replace(name: str, values: np.ndarray) -> None:
-        constants[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
-
-    replace(node.input[1], np.ldexp(np.rint(np.ldexp(weight, fine)), -fine - coarse))
-    replace(node.input[2], np.ldexp(np.rint(np.ldexp(bias, fine + coarse)), -fine - coarse))
+    _replace(constants[node.input[1]], np.ldexp(np.rint(np.ldexp(weight, fine)), -fine - coarse))
+    _replace(constants[node.input[2]], np.ldexp(np.rint(np.ldexp(bias, fine + coarse)), -fine - coarse))
     steps, scaled, rounded = (f"{node.input[0]}_{end}" for end in ("steps", "scaled", "rounded"))
     graph.initializer.append(numpy_helper.from_array(np.ldexp(np.float32(1), coarse), steps))
     index = list(graph.node).index(node)
