@@ -22,6 +22,15 @@ def paths(batch: int = 2, seed: int = 1) -> CameraPath:
     return blur.random_paths(torch.Generator().manual_seed(seed), batch, BlurConfig(length_px=(10, 20), spin_degrees=3))
 
 
+def path_kernel(path: CameraPath, exposure: Exposure, side: int) -> torch.Tensor:
+    """Return the (B, side, side) kernels of sum 1 that the paths' translations draw."""
+    still = CameraPath(path.velocity, path.bend, *(torch.zeros_like(v) for v in (path.spin, path.zoom, path.centre)))
+    point = torch.zeros(len(path.velocity), 1, side, side)
+    point[:, :, side // 2, side // 2] = 1
+    kernel = blur.average_frames(point, still, exposure, size_px=side)[0][:, 0]
+    return kernel / kernel.sum((-2, -1), keepdim=True)
+
+
 def test_bends_are_as_configured_and_never_more_than_half_the_length() -> None:
     config = BlurConfig(length_px=(2, 40), bend_px=(1.6, 6.0))
     path = blur.random_paths(torch.Generator().manual_seed(0), 4000, config)
@@ -63,15 +72,15 @@ def test_a_translation_is_the_convolution_with_its_kernel() -> None:
     averaged, _ = blur.average_frames(
         source, CameraPath(*(v.double() for v in vars(path).values())), exposure, size_px=40
     )
-    kernel = blur.path_kernel(path, exposure, size_px=25)[0]
+    kernel = path_kernel(path, exposure, 25)[0]
     assert float(kernel.sum()) == pytest.approx(1)
     # 64 - 25 + 1 = 40 pixels are left where the kernel lies inside.
     assert torch.allclose(averaged, uniform.convolve(source, kernel), atol=1e-5)
 
 
-@pytest.mark.parametrize("shaken", [0.0, 0.5])
-def test_the_same_seed_gives_the_same_pairs(shaken: float) -> None:
-    config = BlurConfig(noisy=1.0, jpeg=1.0, shaken=shaken)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_same_seed_gives_the_same_pairs(share: float) -> None:
+    config = BlurConfig(noisy=1.0, jpeg=1.0, shaken=share, defocused=share)
     source = texture(4, 64 + 2 * config.margin_px)
     pairs = [blur.random_pairs(source, torch.Generator().manual_seed(s), config, size_px=64) for s in (7, 7, 8)]
     assert torch.equal(pairs[0][0], pairs[1][0])
@@ -156,7 +165,9 @@ def test_jpeg_loses_what_the_real_one_loses(quality: int) -> None:
     assert float(((ours - real) ** 2).mean()) < 0.2 * loss
 
 
-@pytest.mark.parametrize("wrong", [{"frames": (8,)}, {"layers": 1.5}, {"length_px": (5, 2)}])
+@pytest.mark.parametrize(
+    "wrong", [{"frames": (8,)}, {"layers": 1.5}, {"length_px": (5, 2)}, {"defocused": -1}, {"defocus_px": (0, 3)}]
+)
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         BlurConfig(**wrong)
@@ -197,3 +208,44 @@ def test_a_far_shake_asks_for_a_larger_source() -> None:
         texture(1, 16 + 2 * config.margin_px), torch.Generator().manual_seed(0), config, size_px=16
     )
     assert blurry.shape == (1, 3, 16, 16)
+
+
+def test_a_lens_makes_discs_of_the_asked_radius() -> None:
+    discs = uniform.random_discs(torch.Generator().manual_seed(0), 500, (3.0, 8.0))
+    assert torch.allclose(discs.sum((1, 2)), torch.ones(500))
+    # What a lens does has no direction to it: turned by half a turn, a disc is the same, and lies in the middle.
+    assert torch.allclose(discs, discs.flip(1, 2), atol=1e-7)
+    distance = torch.hypot(*torch.meshgrid(*2 * [torch.arange(-9.0, 10.0)], indexing="ij"))
+    spread = ((discs * distance**2).sum((1, 2)) * 2).sqrt()  # of a hard round disc its radius
+    assert 2 < float(spread.min()) < float(spread.max()) < 8
+    assert bool((discs[:, distance > 9] == 0).all())
+
+
+def test_what_is_out_of_focus_stays_so_and_half_of_it_does_not_move() -> None:
+    plain = BlurConfig(layers=0, linear_light=0, soften_sigma_px=(0, 0), noise_sigma=(0, 0), noisy=0, jpeg=0)
+    config = dataclasses.replace(plain, defocused=0.5, length_px=(20, 30))
+    source = texture(64, 24 + 2 * config.margin_px)
+    kept = source.clone()
+    scene, still = blur.put_out_of_focus(source, torch.Generator().manual_seed(0), config)
+    assert torch.equal(source, kept)
+    soft = (scene != source).flatten(1).any(1)
+    assert 0.3 < float(soft.float().mean()) < 0.7
+    assert bool(soft[still].all())
+    assert 0.25 < float(still[soft].float().mean()) < 0.75
+    # An object from the next photo lies in front of some, as sharp as it is there.
+    front = (scene == source.roll(-1, 0)).flatten(1).float().mean(1)
+    assert 0.25 < float((front[soft] > 0.02).float().mean()) < 0.75
+    blurry, sharp = blur.random_pairs(source, torch.Generator().manual_seed(0), config, size_px=24)
+    same = (blurry == sharp).flatten(1).all(1)
+    assert 0 < int(same.sum()) < int(soft.sum())
+    detail = sharp.diff(dim=3).abs().mean((1, 2, 3))
+    assert bool((detail[same] < 0.7 * detail.max()).all())
+
+
+def test_without_defocus_the_pairs_are_those_of_before() -> None:
+    source = texture(4, 64 + 2 * BlurConfig().margin_px)
+    plain, mixed = (
+        blur.random_pairs(source, torch.Generator().manual_seed(7), config, size_px=64)
+        for config in (BlurConfig(jpeg=0), BlurConfig(jpeg=0, defocus_px=(3.0, 5.0)))
+    )
+    assert torch.equal(plain[0], mixed[0])

@@ -3,7 +3,7 @@
 `average_frames` does what made GoPro's pairs: a camera moves during 7 to 13 frames, the frames are averaged, and the
 middle one is the sharp target. What makes such pairs resemble real ones was measured: paths nearly straight, the target
 exactly in the middle in time, hard layer masks, little noise (docs/decisions.md). A share may be blurred by a long
-exposure in an unsteady hand instead (`uniform`).
+exposure in an unsteady hand instead, and a share may show what a lens left out of focus and is to stay so (`uniform`).
 
 Every random quantity comes from one `torch.Generator` on the CPU, so a seed names a batch.
 """
@@ -54,6 +54,10 @@ class BlurConfig:
     """Share of pairs that an unsteady hand blurred during a long exposure instead, all pixels alike (`uniform`)."""
     shake_px: tuple[float, float] = (4.0, 32.0)
     """How far such a hand strays; drawn log-uniformly."""
+    defocused: float = 0.0
+    """Share of pairs whose sharp image is out of focus, half of them behind an object that is not. Half do not move."""
+    defocus_px: tuple[float, float] = (1.5, 14.0)
+    """Radius of the discs that points out of focus become; drawn log-uniformly."""
     linear_light: float = 0.2
     """Share of pairs averaged in linear light; the others are averaged as sRGB values, as GoPro's `blur`."""
     saturated: float = 0.0
@@ -76,13 +80,14 @@ class BlurConfig:
     def __post_init__(self) -> None:
         if not self.frames or any(n < 1 or n % 2 == 0 for n in self.frames):
             raise ConfigError(f"frames {self.frames} must be odd counts, so that the target is the exact middle.")
-        for name in ("layers", "shaken", "linear_light", "saturated", "noisy", "jpeg", "toned"):
+        for name in ("layers", "shaken", "defocused", "linear_light", "saturated", "noisy", "jpeg", "toned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share and must lie in [0, 1].")
         for name, least, most in (
             ("length_px", 0, math.inf),
             ("bend_px", 0, math.inf),
             ("shake_px", 1, math.inf),
+            ("defocus_px", 0.5, math.inf),
             ("highlight_gain", 1, math.inf),
             ("open_share", 0, 1),
             ("soften_sigma_px", 0, math.inf),
@@ -284,7 +289,10 @@ def random_pairs(
     def chosen(share: float) -> Tensor:
         return torch.rand(batch, generator=generator) < share
 
-    source = _soften(source, _uniform(generator, *config.soften_sigma_px))
+    source = uniform.soften(source, _uniform(generator, *config.soften_sigma_px))
+    still = torch.zeros(batch, dtype=torch.bool)
+    if config.defocused:
+        source, still = put_out_of_focus(source, generator, config)
     linear = chosen(config.linear_light)
     gamma = torch.where(linear, GAMMA, 1.0).to(device)[:, None, None, None]
     frames = config.frames[int(torch.randint(len(config.frames), (), generator=generator))]
@@ -321,9 +329,27 @@ def random_pairs(
         kernels = uniform.random_kernels(generator, len(index), config.shake_px).to(device)
         blurry[index] = uniform.convolve(_middle(light[index], size_px + kernels.shape[-1] - 1), kernels)
         sharp[index] = _middle(light[index], size_px)
+    blurry[still] = sharp[still]
     blurry, sharp = blurry ** (1 / gamma), sharp ** (1 / gamma)
     blurry = _sense(blurry, generator, config)
     return blurry, sharp.clamp(0, 1)
+
+
+def put_out_of_focus(source: Tensor, generator: torch.Generator, config: BlurConfig) -> tuple[Tensor, Tensor]:
+    """Put a share of the scenes out of focus, as a lens does in linear light, and choose (B,) which do not move.
+
+    Half of them lie behind an object in focus, cut from the next photo of the batch. `source` stays as it is.
+    """
+    out, behind, still = torch.rand(3, len(source), generator=generator)
+    index = torch.nonzero(out < config.defocused)[:, 0]
+    discs = uniform.random_discs(generator, len(index), config.defocus_px).to(source.device)
+    masks = random_masks(generator, len(index), source.shape[-1], device=source.device)
+    masks = masks * (behind[index] < 0.5).to(masks)[:, None, None, None]
+    wider = nf.pad(source[index], (discs.shape[-1] // 2,) * 4, mode="replicate")
+    soft = uniform.convolve(wider**GAMMA, discs) ** (1 / GAMMA)
+    scene = source.clone()
+    scene[index] = torch.lerp(soft, source[(index + 1) % len(source)], masks)
+    return scene, (out < config.defocused) & (still < 0.5)
 
 
 def _middle(x: Tensor, side: int) -> Tensor:
@@ -368,25 +394,3 @@ def _sense(blurry: Tensor, generator: torch.Generator, config: BlurConfig) -> Te
 
 def _uniform(generator: torch.Generator, low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand((), generator=generator))
-
-
-def _soften(x: Tensor, sigma_px: float) -> Tensor:
-    """Blur with a small Gaussian: reduced photographs are crisper than video frames."""
-    if sigma_px < 0.1:
-        return x
-    reach = math.ceil(3 * sigma_px)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device) / sigma_px) ** 2)
-    taps = (taps / taps.sum()).to(x.dtype)
-    channels = x.shape[1]
-    padded = nf.pad(x, (reach,) * 4, mode="reflect")
-    rows = nf.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    return nf.conv2d(rows, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
-
-
-def path_kernel(path: CameraPath, exposure: Exposure, *, size_px: int) -> Tensor:
-    """Return the (B, size_px, size_px) kernels that the paths' translations draw, each of sum 1."""
-    still = CameraPath(path.velocity, path.bend, *(torch.zeros_like(v) for v in (path.spin, path.zoom, path.centre)))
-    point = torch.zeros(len(path.velocity), 1, size_px, size_px, device=path.velocity.device)
-    point[:, :, size_px // 2, size_px // 2] = 1
-    kernel = average_frames(point, still, exposure, size_px=size_px)[0][:, 0]
-    return kernel / kernel.sum((-2, -1), keepdim=True)

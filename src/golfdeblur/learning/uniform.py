@@ -2,6 +2,7 @@
 
 So does an unsteady hand during a long exposure: `random_kernels` draws where it strays. Real kernels of that kind are
 Levin et al.'s ("Understanding and evaluating blind deconvolution algorithms", 2009), on which nothing is trained.
+So does a lens that is focused elsewhere: `random_discs`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ WAVES = 8
 
 ROUGHNESS = (1.2, 2.5)
 """The n-th wave is n to the minus this times as high: the lower, the more the path turns."""
+
+MOST_NARROW = 0.75
+"""Least width of a lens's disc, of 1 for its height."""
 
 
 def convolve(x: Tensor, kernel: Tensor) -> Tensor:
@@ -102,3 +106,37 @@ def _splat(path: Tensor, side: int) -> Tensor:
         for column, columns in ((0, 1 - right), (1, right)):
             kernels.scatter_add_(1, (y + row) * side + x + column, rows * columns)
     return (kernels / path.shape[2]).view(-1, side, side)
+
+
+def random_discs(generator: torch.Generator, batch: int, radius_px: tuple[float, float]) -> Tensor:
+    """Draw (batch, K, K) kernels of sum 1 that a lens out of focus makes of a point; K holds the largest.
+
+    Discs, from hard-edged to soft all the way in, and towards a picture's corners narrower, as a cat's eye. The radius
+    is drawn log-uniformly.
+    """
+
+    def drawn(low: float, high: float) -> Tensor:
+        return (low + (high - low) * torch.rand(batch, generator=generator))[:, None, None]
+
+    low, high = (math.log(radius) for radius in radius_px)
+    radius, angle, narrow = torch.exp(drawn(low, high)), drawn(0, math.pi), drawn(MOST_NARROW, 1)
+    edge = 1 + radius * drawn(0, 1) ** 2
+    reach = math.ceil(radius_px[1]) + 1
+    step = torch.arange(-reach, reach + 1)
+    x, y = step[None, None, :], step[None, :, None]
+    u, v = x * torch.cos(angle) + y * torch.sin(angle), y * torch.cos(angle) - x * torch.sin(angle)
+    discs = ((radius + 0.5 - torch.hypot(u, v / narrow)) / edge).clamp(0, 1)
+    return discs / discs.sum((1, 2), keepdim=True)
+
+
+def soften(x: Tensor, sigma_px: float) -> Tensor:
+    """Blur `x`, (B, C, H, W), with a small Gaussian: reduced photographs are crisper than video frames."""
+    if sigma_px < 0.1:
+        return x
+    reach = math.ceil(3 * sigma_px)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device) / sigma_px) ** 2)
+    taps = (taps / taps.sum()).to(x.dtype)
+    channels = x.shape[1]
+    padded = nf.pad(x, (reach,) * 4, mode="reflect")
+    rows = nf.conv2d(padded, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return nf.conv2d(rows, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
