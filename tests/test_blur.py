@@ -242,6 +242,13 @@ def test_what_is_out_of_focus_stays_so_and_half_of_it_does_not_move() -> None:
     assert bool((detail[same] < 0.7 * detail.max()).all())
 
 
+def test_a_single_scene_may_be_in_focus_or_not() -> None:
+    config = BlurConfig(defocused=0.5)
+    source = texture(1, 24)
+    scenes = [blur.put_out_of_focus(source, torch.Generator().manual_seed(s), config)[0] for s in range(8)]
+    assert 0 < sum(torch.equal(scene, source) for scene in scenes) < 8
+
+
 def test_without_defocus_the_pairs_are_those_of_before() -> None:
     source = texture(4, 64 + 2 * BlurConfig().margin_px)
     plain, mixed = (

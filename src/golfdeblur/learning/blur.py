@@ -342,6 +342,8 @@ def put_out_of_focus(source: Tensor, generator: torch.Generator, config: BlurCon
     """
     out, behind, still = torch.rand(3, len(source), generator=generator)
     index = torch.nonzero(out < config.defocused)[:, 0]
+    if not len(index):
+        return source, torch.zeros(len(source), dtype=torch.bool)
     discs = uniform.random_discs(generator, len(index), config.defocus_px).to(source.device)
     masks = random_masks(generator, len(index), source.shape[-1], device=source.device)
     masks = masks * (behind[index] < 0.5).to(masks)[:, None, None, None]
