@@ -330,7 +330,8 @@ def random_pairs(
         blurry[index] = uniform.convolve(_middle(light[index], size_px + kernels.shape[-1] - 1), kernels)
         sharp[index] = _middle(light[index], size_px)
     blurry[still] = sharp[still]
-    blurry, sharp = blurry ** (1 / gamma), sharp ** (1 / gamma)
+    # A graphics card's convolutions may fall a little below 0.
+    blurry, sharp = blurry.clamp(min=0) ** (1 / gamma), sharp ** (1 / gamma)
     blurry = _sense(blurry, generator, config)
     return blurry, sharp.clamp(0, 1)
 
@@ -348,7 +349,7 @@ def put_out_of_focus(source: Tensor, generator: torch.Generator, config: BlurCon
     masks = random_masks(generator, len(index), source.shape[-1], device=source.device)
     masks = masks * (behind[index] < 0.5).to(masks)[:, None, None, None]
     wider = nf.pad(source[index], (discs.shape[-1] // 2,) * 4, mode="replicate")
-    soft = uniform.convolve(wider**GAMMA, discs) ** (1 / GAMMA)
+    soft = uniform.convolve(wider**GAMMA, discs).clamp(min=0) ** (1 / GAMMA)
     scene = source.clone()
     scene[index] = torch.lerp(soft, source[(index + 1) % len(source)], masks)
     return scene, (out < config.defocused) & (still < 0.5)
