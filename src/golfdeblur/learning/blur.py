@@ -327,11 +327,12 @@ def random_pairs(
     index = torch.nonzero(shaken)[:, 0]
     if len(index):
         kernels = uniform.random_kernels(generator, len(index), config.shake_px).to(device)
-        blurry[index] = uniform.convolve(_middle(light[index], size_px + kernels.shape[-1] - 1), kernels)
+        wider = _middle(light[index], size_px + kernels.shape[-1] - 1)
+        # A graphics card's convolutions may fall a little below 0.
+        blurry[index] = uniform.convolve(wider, kernels).clamp(min=0)
         sharp[index] = _middle(light[index], size_px)
     blurry[still] = sharp[still]
-    # A graphics card's convolutions may fall a little below 0.
-    blurry, sharp = blurry.clamp(min=0) ** (1 / gamma), sharp ** (1 / gamma)
+    blurry, sharp = blurry ** (1 / gamma), sharp ** (1 / gamma)
     blurry = _sense(blurry, generator, config)
     return blurry, sharp.clamp(0, 1)
 
@@ -341,18 +342,19 @@ def put_out_of_focus(source: Tensor, generator: torch.Generator, config: BlurCon
 
     Half of them lie behind an object in focus, cut from the next photo of the batch. `source` stays as it is.
     """
-    out, behind, still = torch.rand(3, len(source), generator=generator)
-    index = torch.nonzero(out < config.defocused)[:, 0]
-    if not len(index):
-        return source, torch.zeros(len(source), dtype=torch.bool)
+    drawn, front, still = torch.rand(3, len(source), generator=generator)
+    out = drawn < config.defocused
+    if not out.any():
+        return source, out
+    index = torch.nonzero(out)[:, 0]
     discs = uniform.random_discs(generator, len(index), config.defocus_px).to(source.device)
     masks = random_masks(generator, len(index), source.shape[-1], device=source.device)
-    masks = masks * (behind[index] < 0.5).to(masks)[:, None, None, None]
+    masks = masks * (front[index] < 0.5).to(masks)[:, None, None, None]
     wider = nf.pad(source[index], (discs.shape[-1] // 2,) * 4, mode="replicate")
     soft = uniform.convolve(wider**GAMMA, discs).clamp(min=0) ** (1 / GAMMA)
     scene = source.clone()
     scene[index] = torch.lerp(soft, source[(index + 1) % len(source)], masks)
-    return scene, (out < config.defocused) & (still < 0.5)
+    return scene, out & (still < 0.5)
 
 
 def _middle(x: Tensor, side: int) -> Tensor:
@@ -363,9 +365,7 @@ def _middle(x: Tensor, side: int) -> Tensor:
 
 def _highlight_gain(saturated: Tensor, generator: torch.Generator, config: BlurConfig) -> Tensor:
     """Draw how much brighter than white the highlights of each pair are; 1 where it is not `saturated`."""
-    low, high = (math.log(gain) for gain in config.highlight_gain)
-    drawn = torch.exp(low + (high - low) * torch.rand(len(saturated), generator=generator))
-    return torch.where(saturated, drawn, 1.0)
+    return torch.where(saturated, uniform.log_uniform(generator, len(saturated), config.highlight_gain), 1.0)
 
 
 def _light(x: Tensor, gamma: Tensor, gain: Tensor) -> Tensor:

@@ -383,8 +383,9 @@ def validation_pairs(
     photos: list[Photo], config: blur.BlurConfig, *, size_px: int = 256
 ) -> list[tuple[Tensor, Tensor, str]]:
     """Blur one crop of each held-out photo, always in the same way (seed 0), without JPEG or extra noise."""
-    config = dataclasses.replace(config, jpeg=0.0, noisy=0.0, linear_light=0.0, reduction=1.0, toned=0.0)
-    config = dataclasses.replace(config, shaken=0.0, defocused=0.0)
+    config = dataclasses.replace(
+        config, jpeg=0.0, noisy=0.0, linear_light=0.0, reduction=1.0, toned=0.0, shaken=0.0, defocused=0.0
+    )
     generator = seeded_generator(0, 2, 0)
     crops = PhotoSource(photos, config).crops(generator, 2 * len(photos), size_px=size_px, device=torch.device("cpu"))
     return [((255 * b).round().byte(), (255 * s).round().byte(), name) for b, s, name in crops]

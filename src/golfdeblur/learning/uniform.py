@@ -80,21 +80,18 @@ def random_kernels(generator: torch.Generator, batch: int, extent_px: tuple[floa
     A path is a sum of sines and cosines; `extent_px` is the range of the diagonal of the box that holds it, drawn
     log-uniformly. K is 2 `reach_px` + 1 of the largest.
     """
-
-    def drawn(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(batch, generator=generator)
-
     order = torch.arange(1, WAVES + 1)
-    height = order ** -drawn(*ROUGHNESS)[:, None]
+    least, most = ROUGHNESS
+    height = order ** -(least + (most - least) * torch.rand(batch, 1, generator=generator))
     phase = math.pi * order[:, None] * torch.linspace(0, 1, INSTANTS)
     waves = torch.randn(batch, 2, 2 * WAVES, generator=generator) * height.repeat(1, 2)[:, None]
     path = waves @ torch.cat([torch.sin(phase), torch.cos(phase)])  # (batch, 2, INSTANTS)
-    low, high = (math.log(extent) for extent in extent_px)
     diagonal = (path.amax(2) - path.amin(2)).norm(dim=1)
-    path = (path - path.mean(2, keepdim=True)) * (torch.exp(drawn(low, high)) / diagonal)[:, None, None]
+    extent = log_uniform(generator, batch, extent_px)
+    path = (path - path.mean(2, keepdim=True)) * (extent / diagonal)[:, None, None]
     reach = reach_px(extent_px[1])
-    most = path.abs().amax((1, 2)).clamp(min=reach - 1)
-    return _splat(path * ((reach - 1) / most)[:, None, None] + reach, 2 * reach + 1)
+    farthest = path.abs().amax((1, 2)).clamp(min=reach - 1)
+    return _splat(path * ((reach - 1) / farthest)[:, None, None] + reach, 2 * reach + 1)
 
 
 def _splat(path: Tensor, side: int) -> Tensor:
@@ -114,19 +111,22 @@ def random_discs(generator: torch.Generator, batch: int, radius_px: tuple[float,
     Discs, from hard-edged to soft all the way in, and towards a picture's corners narrower, as a cat's eye. The radius
     is drawn log-uniformly.
     """
-
-    def drawn(low: float, high: float) -> Tensor:
-        return (low + (high - low) * torch.rand(batch, generator=generator))[:, None, None]
-
-    low, high = (math.log(radius) for radius in radius_px)
-    radius, angle, narrow = torch.exp(drawn(low, high)), drawn(0, math.pi), drawn(MOST_NARROW, 1)
-    edge = 1 + radius * drawn(0, 1) ** 2
+    radius = log_uniform(generator, batch, radius_px)[:, None, None]
+    half_turns, width, softness = torch.rand(3, batch, 1, 1, generator=generator)
+    angle, narrow = math.pi * half_turns, MOST_NARROW + (1 - MOST_NARROW) * width
+    edge = 1 + radius * softness**2
     reach = math.ceil(radius_px[1]) + 1
     step = torch.arange(-reach, reach + 1)
     x, y = step[None, None, :], step[None, :, None]
     u, v = x * torch.cos(angle) + y * torch.sin(angle), y * torch.cos(angle) - x * torch.sin(angle)
     discs = ((radius + 0.5 - torch.hypot(u, v / narrow)) / edge).clamp(0, 1)
     return discs / discs.sum((1, 2), keepdim=True)
+
+
+def log_uniform(generator: torch.Generator, batch: int, limits: tuple[float, float]) -> Tensor:
+    """Draw (batch,) values between the limits, which are above 0; each doubling is as likely as any other."""
+    low, high = (math.log(limit) for limit in limits)
+    return torch.exp(low + (high - low) * torch.rand(batch, generator=generator))
 
 
 def soften(x: Tensor, sigma_px: float) -> Tensor:
