@@ -1,0 +1,115 @@
+"""Learn what to take of each tensor of several F: a mean of theirs with shares of its own for every tensor.
+
+    python docs/results/blend.py DATA STEPS OUT.safetensors F.safetensors OTHER.safetensors...
+
+Every tensor is that of the first F and, for each other one, a share of the way to that; so few numbers have little of
+the noise that a training run's steps have. What is minimised is the loss of recipes/fast-f.toml and, with a small
+weight, that of scenes out of focus (docs/log.md, 2026-11-29). DATA is the data folder. Needs the extra `train`.
+"""
+
+import copy
+import dataclasses
+import math
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from golfdeblur.learning import checkpoint, data, golf, mixture
+from golfdeblur.learning.blur import BlurConfig
+from golfdeblur.learning.config import read_recipe
+from golfdeblur.learning.data import Photo
+from golfdeblur.learning.mixture import MixtureConfig, PhotoSource
+
+FIRST_SHARE = 0.8
+"""Of the ways to the others, all together, at the start."""
+LR = 0.015
+SOFT_WEIGHT = 0.015
+SIDE_PX = 320
+FOCUS, SOFT = 18, 4  # pairs of a step
+FLOOR = 1e-4, 1e-5  # added to their MSE: 40 and 50 dB
+KEPT = 0.95  # of the averaged shares at every step
+SEED = 104
+
+STREAM = MixtureConfig(
+    batch=FOCUS, patch_px=SIDE_PX, block_px=SIDE_PX, block_pairs=64, steps_per_block=40, blocks_kept=12, identity=0.05
+)
+
+
+def mixtures(folder: Path) -> list[mixture.Mixture]:
+    """Return what gives pairs in focus, and what gives those out of focus, half of which stand still."""
+    blur = read_recipe(Path("recipes/fast-f.toml")).blur
+    side = SIDE_PX + 2 * blur.margin_px
+
+    def sharp(name: str) -> list[Photo]:
+        return [Photo.of(n, x) for _, x, n in data.load_pairs(folder / name, smallest_px=side)]
+
+    photos = {
+        "photos": (data.load_photos(folder / "photos", smallest_px=side), 0.26),
+        "urban": (data.load_photos(folder / "urban", smallest_px=side), 0.30),
+        "reds": (sharp("reds_train"), 0.22),
+        "gopro": (sharp("gopro_avg_train"), 0.09),
+    }
+
+    def blurred(config: BlurConfig) -> list[tuple[mixture.Source, float]]:
+        return [(PhotoSource(found, config), weight) for found, weight in photos.values()]
+
+    real: list[tuple[mixture.Source, float]] = [
+        (mixture.PairSource(data.load_pairs(folder / "reds_train", smallest_px=SIDE_PX)), 0.12),
+        (mixture.VideoSource(data.load_video(folder / "gopro240.mp4"), "gopro240", blur), 0.12),
+    ]
+    soft = dataclasses.replace(STREAM, batch=SOFT, block_pairs=32, identity=0.0, seed=SEED + 1000)
+    device = torch.device("cpu")
+    return [
+        mixture.Mixture([*blurred(blur), *real], dataclasses.replace(STREAM, seed=SEED), device),
+        mixture.Mixture(blurred(dataclasses.replace(blur, defocused=1.0)), soft, device),
+    ]
+
+
+def blended(shares: Tensor, members: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the weights by name; `shares` is (members - 1, tensors)."""
+    first, *others = members
+    return {
+        name: tensor + sum(shares[i, n] * (other[name] - tensor) for i, other in enumerate(others))
+        for n, (name, tensor) in enumerate(first.items())
+    }
+
+
+def loss(f: golf.Propagator, weights: dict[str, Tensor], batches: list[mixture.Batch]) -> Tensor:
+    """Return the mean ln MSE of the pairs in focus and, with its weight, of those out of focus."""
+    y = torch.cat([batch.blurry for batch in batches]).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        x = functional_call(f.residual, weights, (y,))
+    errors = ((y + x.float() - torch.cat([batch.sharp for batch in batches])) ** 2).mean((1, 2, 3))
+    focus, soft = errors[:FOCUS] + FLOOR[0], errors[FOCUS:] + FLOOR[1]
+    return focus.log().mean() + SOFT_WEIGHT * soft.log().mean()
+
+
+def main(folder: Path, steps: int, out: Path, files: list[Path]) -> None:
+    """Write OUT with the shares in its history, beside where each of `files` comes from."""
+    loaded = [checkpoint.load_network(file) for file in files]
+    members = [network.state_dict() for network, _ in loaded]
+    f = golf.Propagator(copy.deepcopy(loaded[0][0])).requires_grad_(False)
+    sources = mixtures(folder)
+    shares = torch.full((len(members) - 1, len(members[0])), FIRST_SHARE / (len(members) - 1), requires_grad=True)
+    averaged = shares.detach().clone()
+    optimiser = torch.optim.Adam([shares], betas=(0.9, 0.99))
+    for step in range(steps):
+        rate = 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2
+        optimiser.param_groups[0]["lr"] = LR * rate * min(1.0, (step + 1) / 10)
+        found = loss(f, blended(shares, members), [source.batch(step) for source in sources])
+        optimiser.zero_grad()
+        found.backward()
+        optimiser.step()
+        averaged.lerp_(shares.detach(), 1 - min(KEPT, (step + 1) / (step + 10)))
+        if (step + 1) % 20 == 0:
+            print(f"step {step + 1}  loss {float(found):.3f}  mean shares {averaged.mean(1).tolist()}", flush=True)
+    f.residual.load_state_dict(blended(averaged, members))
+    of = [checkpoint.lineage(network, history) for network, history in loaded]
+    checkpoint.save_network(out, f.residual, {"steps": steps, "shares": averaged.tolist(), "blended": of})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), [Path(name) for name in sys.argv[4:]])
