@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from golfdeblur.learning import checkpoint, data, golf, mixture
+from golfdeblur.learning import checkpoint, data, mixture, networks
 from golfdeblur.learning.blur import BlurConfig
 from golfdeblur.learning.config import read_recipe
 from golfdeblur.learning.data import Photo
@@ -77,12 +77,12 @@ def blended(shares: Tensor, members: list[dict[str, Tensor]]) -> dict[str, Tenso
     }
 
 
-def loss(f: golf.Propagator, weights: dict[str, Tensor], batches: list[mixture.Batch]) -> Tensor:
+def loss(network: networks.Network, weights: dict[str, Tensor], batches: list[mixture.Batch]) -> Tensor:
     """Return the mean ln MSE of the pairs in focus and, with its weight, of those out of focus."""
     y = torch.cat([batch.blurry for batch in batches]).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
-        x = functional_call(f.residual, weights, (y,))
-    errors = ((y + x.float() - torch.cat([batch.sharp for batch in batches])) ** 2).mean((1, 2, 3))
+        residual = functional_call(network, weights, (y,))
+    errors = ((y + residual.float() - torch.cat([batch.sharp for batch in batches])) ** 2).mean((1, 2, 3))
     focus, soft = errors[:FOCUS] + FLOOR[0], errors[FOCUS:] + FLOOR[1]
     return focus.log().mean() + SOFT_WEIGHT * soft.log().mean()
 
@@ -91,7 +91,7 @@ def main(folder: Path, steps: int, out: Path, files: list[Path]) -> None:
     """Write OUT with the shares in its history, beside where each of `files` comes from."""
     loaded = [checkpoint.load_network(file) for file in files]
     members = [network.state_dict() for network, _ in loaded]
-    f = golf.Propagator(copy.deepcopy(loaded[0][0])).requires_grad_(False)
+    network = copy.deepcopy(loaded[0][0]).requires_grad_(False)
     sources = mixtures(folder)
     shares = torch.full((len(members) - 1, len(members[0])), FIRST_SHARE / (len(members) - 1), requires_grad=True)
     averaged = shares.detach().clone()
@@ -99,16 +99,16 @@ def main(folder: Path, steps: int, out: Path, files: list[Path]) -> None:
     for step in range(steps):
         rate = 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2
         optimiser.param_groups[0]["lr"] = LR * rate * min(1.0, (step + 1) / 10)
-        found = loss(f, blended(shares, members), [source.batch(step) for source in sources])
+        found = loss(network, blended(shares, members), [source.batch(step) for source in sources])
         optimiser.zero_grad()
         found.backward()
         optimiser.step()
         averaged.lerp_(shares.detach(), 1 - min(KEPT, (step + 1) / (step + 10)))
         if (step + 1) % 20 == 0:
             print(f"step {step + 1}  loss {float(found):.3f}  mean shares {averaged.mean(1).tolist()}", flush=True)
-    f.residual.load_state_dict(blended(averaged, members))
-    of = [checkpoint.lineage(network, history) for network, history in loaded]
-    checkpoint.save_network(out, f.residual, {"steps": steps, "shares": averaged.tolist(), "blended": of})
+    network.load_state_dict(blended(averaged, members))
+    of = [checkpoint.lineage(member, history) for member, history in loaded]
+    checkpoint.save_network(out, network, {"steps": steps, "shares": averaged.tolist(), "blended": of})
 
 
 if __name__ == "__main__":
