@@ -16,13 +16,20 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from golfdeblur.learning import checkpoint, data, mixture, networks
-from golfdeblur.learning.blur import BlurConfig
+from golfdeblur.learning import checkpoint, mixture, networks, train
 from golfdeblur.learning.config import TrainConfig, learning_rate, read_recipe
-from golfdeblur.learning.data import Photo
 from golfdeblur.learning.mixture import MixtureConfig, PhotoSource
 
 RECIPE = Path("recipes/fast-f.toml")
+FILES = {
+    "photos": "photos",
+    "urban": "urban",
+    "reds-sharp": "reds_train",
+    "reds": "reds_train",
+    "gopro-video": "gopro240.mp4",
+    "gopro-sharp": "gopro_avg_train",
+}
+"""Of the recipe's sources, in DATA."""
 REAL_WEIGHT = 0.12
 """Of the REDS pairs, and of the video: 0.06 and 0.07 in the recipe."""
 FIRST_SHARE = 0.8
@@ -41,32 +48,16 @@ STREAM = MixtureConfig(
 
 def mixtures(folder: Path) -> list[mixture.Mixture]:
     """Return what gives pairs in focus, and what gives those out of focus, half of which stand still."""
-    recipe = read_recipe(RECIPE)
-    blur, weights = recipe.blur, {source.name: source.weight for source in recipe.sources}
-    side = SIDE_PX + 2 * blur.margin_px
-
-    def sharp(name: str) -> list[Photo]:
-        return [Photo.of(n, x) for _, x, n in data.load_pairs(folder / name, smallest_px=side)]
-
-    photos = {
-        "photos": (data.load_photos(folder / "photos", smallest_px=side), weights["photos"]),
-        "urban": (data.load_photos(folder / "urban", smallest_px=side), weights["urban"]),
-        "reds": (sharp("reds_train"), weights["reds-sharp"]),
-        "gopro": (sharp("gopro_avg_train"), weights["gopro-sharp"]),
-    }
-
-    def blurred(config: BlurConfig) -> list[tuple[mixture.Source, float]]:
-        return [(PhotoSource(found, config), weight) for found, weight in photos.values()]
-
-    real: list[tuple[mixture.Source, float]] = [
-        (mixture.PairSource(data.load_pairs(folder / "reds_train", smallest_px=SIDE_PX)), REAL_WEIGHT),
-        (mixture.VideoSource(data.load_video(folder / "gopro240.mp4"), "gopro240", blur), REAL_WEIGHT),
-    ]
+    recipe = read_recipe(RECIPE, [f"mixture.patch_px={SIDE_PX}", f"mixture.block_px={SIDE_PX}"])
+    loaded = train.load_sources(recipe, {name: folder / file for name, file in FILES.items()})
+    photos = [(source, weight) for source, weight in loaded if isinstance(source, PhotoSource)]
+    real = [(source, REAL_WEIGHT) for source, _ in loaded if not isinstance(source, PhotoSource)]
+    defocused = dataclasses.replace(recipe.blur, defocused=1.0)
     soft = dataclasses.replace(STREAM, batch=SOFT, block_pairs=32, identity=0.0, seed=SEED + 1000)
     device = torch.device("cpu")
     return [
-        mixture.Mixture([*blurred(blur), *real], dataclasses.replace(STREAM, seed=SEED), device),
-        mixture.Mixture(blurred(dataclasses.replace(blur, defocused=1.0)), soft, device),
+        mixture.Mixture([*photos, *real], dataclasses.replace(STREAM, seed=SEED), device),
+        mixture.Mixture([(PhotoSource(x.photos, defocused), weight) for x, weight in photos], soft, device),
     ]
 
 

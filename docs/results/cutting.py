@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from golfdeblur.learning import config, mixture, objective, train
+from golfdeblur.learning import config, mixture, train
 
 BLOCKS = 3
 
@@ -21,7 +21,7 @@ def main(recipe: Path, sources: dict[str, Path]) -> None:
     """Cut and make three blocks of the recipe's number of pairs."""
     torch.set_num_threads(1)
     read = config.read_recipe(recipe, [])
-    loaded, _ = train._data(read, objective.Inputs(sources), torch.device("cpu"))
+    loaded = train.load_sources(read, sources)
     whole = mixture.Mixture(loaded, dataclasses.replace(read.mixture, streams=1), torch.device("cpu"))
     for number in range(BLOCKS):
         started = time.perf_counter()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from golfdeblur.learning import blur, config, mixture, networks, objective, train
+from golfdeblur.learning import blur, config, mixture, networks, train
 from golfdeblur.learning.run import DIGEST_BYTES
 
 AHEAD, PAIRS, LEVEL = 50, 400, 1e-4
@@ -54,7 +54,7 @@ def main(run: Path, sources: dict[str, Path]) -> None:
     network = networks.build(networks.PRESETS[recipe.model].f)
     weights = {name.partition("residual.")[2]: value for name, value in state["averaged"].items()}
     network.load_state_dict({name: value for name, value in weights.items() if name})
-    loaded, _ = train._data(recipe, objective.Inputs(sources), torch.device("cpu"))
+    loaded = train.load_sources(recipe, sources)
     made = mixture.Mixture(loaded, dataclasses.replace(recipe.mixture, seed=recipe.seed), torch.device("cpu"))
     newest = state["step"] // recipe.mixture.steps_per_block
     kept = range(max(0, newest - recipe.mixture.blocks_kept + 1), newest)

@@ -62,7 +62,8 @@ def train(
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
     objective, history = build_objective(config, inputs)
-    sources, judge = _data(config, inputs, accelerator.device)
+    sources = load_sources(config, inputs.sources)
+    judge = _validation(config, inputs, accelerator.device)
     training = _Training(config, accelerator, objective, _run(folder, config, inputs, history))
     deadline = time.monotonic() + 60 * max_minutes
     return training.run(sources, judge, history=history, deadline=deadline, report=report)
@@ -327,30 +328,25 @@ class _Clock:
         self.since += time.monotonic() - started
 
 
-def _data(
-    config: TrainConfig, inputs: Inputs, device: torch.device
-) -> tuple[list[tuple[mixtures.Source, float]], Validation]:
-    """Read every source of the recipe and all validation pairs, the photographs held out among them.
+def load_sources(config: TrainConfig, paths: dict[str, Path]) -> list[tuple[mixtures.Source, float]]:
+    """Read every source of the recipe from its file or folder, for a `mixture.Mixture`; `paths` by name.
 
-    Raises ConfigError where names and `--data` do not match, DataError for unusable data.
+    Raises ConfigError where the names do not match the recipe's, DataError for unusable data.
     """
     if not config.sources:
         raise ConfigError("The recipe names no data; add one [[sources]] or more, with a name and a kind each.")
     wanted = {source.name for source in config.sources}
-    if missing := sorted(wanted - inputs.sources.keys()):
+    if missing := sorted(wanted - paths.keys()):
         raise ConfigError(f"The recipe needs data for {', '.join(missing)}; give --data NAME=PATH for each.")
-    if unknown := sorted(inputs.sources.keys() - wanted):
+    if unknown := sorted(paths.keys() - wanted):
         raise ConfigError(f"--data {', '.join(unknown)} is not in the recipe; it has {', '.join(sorted(wanted))}.")
-    side = config.mixture.block_px
-    smallest = side + 2 * config.blur.margin_px
+    side, smallest = config.mixture.block_px, _smallest_photo_px(config)
     loaded: list[tuple[mixtures.Source, float]] = []
-    held_out: list[data.Photo] = []
     for source in config.sources:
-        path = inputs.sources[source.name]
+        path = paths[source.name]
         made: mixtures.Source
         if source.kind == "photos":
             made = mixtures.PhotoSource(data.load_photos(path, smallest_px=smallest), config.blur)
-            held_out += data.load_photos(path, held_out=True, smallest_px=smallest)
         elif source.kind == "video":
             made = mixtures.VideoSource(data.load_video(path), source.name, config.blur)
         else:
@@ -361,8 +357,21 @@ def _data(
             else:
                 made = mixtures.PhotoSource([data.Photo.of(name, sharp) for _, sharp, name in pairs], config.blur)
         loaded.append((made, source.weight))
+    return loaded
+
+
+def _validation(config: TrainConfig, inputs: Inputs, device: torch.device) -> Validation:
+    """Read all validation pairs, and the photographs that are held out; raises DataError for unusable data."""
+    paths = [inputs.sources[source.name] for source in config.sources if source.kind == "photos"]
+    smallest = _smallest_photo_px(config)
+    held_out = [photo for path in paths for photo in data.load_photos(path, held_out=True, smallest_px=smallest)]
     sets = {"photos": mixtures.validation_pairs(held_out, config.blur)} if held_out else {}
-    return loaded, Validation(sets | {name: data.load_pairs(path) for name, path in inputs.validation.items()}, device)
+    return Validation(sets | {name: data.load_pairs(path) for name, path in inputs.validation.items()}, device)
+
+
+def _smallest_photo_px(config: TrainConfig) -> int:
+    """Return the side that a photograph must have for a block's crop and the margin that blur takes."""
+    return config.mixture.block_px + 2 * config.blur.margin_px
 
 
 @contextlib.contextmanager
