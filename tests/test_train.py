@@ -263,6 +263,12 @@ def test_fine_tuning_starts_from_given_weights(tmp_path: Path, photos: dict[str,
         train(dataclasses.replace(TINY, stage="g"), other, tmp_path / "d")
 
 
+def test_runs_of_several_lineages_are_kept_once() -> None:
+    common, unhashed = {"sha256": "a", "steps": 1}, {"widened": True}
+    one, other = {"sha256": "b", "steps": 2}, {"sha256": "c", "steps": 2}
+    assert checkpoint.distinct([one, common, unhashed], [other, common, unhashed]) == [one, common, unhashed, other]
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_training_lowers_the_loss(tmp_path: Path, inputs: Inputs, optimiser: str) -> None:
     few = dataclasses.replace(TINY.mixture, block_pairs=8, steps_per_block=60)  # so few pairs are learnt in 60 steps

@@ -100,8 +100,14 @@ def main(folder: Path, steps: int, out: Path, files: list[Path]) -> None:
         if (step + 1) % 20 == 0:
             print(f"step {step + 1}  loss {float(found):.3f}  mean shares {averaged.mean(1).tolist()}", flush=True)
     network.load_state_dict(blended(averaged, members))
-    of = [checkpoint.lineage(member, history) for member, history in loaded]
-    checkpoint.save_network(out, network, {"steps": steps, "shares": averaged.tolist(), "blended": of})
+    lineages = [checkpoint.lineage(member, history) for member, history in loaded]
+    history = {
+        "steps": steps,
+        "blended": [lineage[0]["sha256"] for lineage in lineages],
+        "shares": [[round(share, 3) for share in row] for row in averaged.tolist()],
+        "before": checkpoint.distinct(*lineages),
+    }
+    checkpoint.save_network(out, network, history)
 
 
 if __name__ == "__main__":

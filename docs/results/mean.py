@@ -1,6 +1,6 @@
-"""Average two F weight by weight: the ends of a run and of the run that went on from it.
+"""Average two F weight by weight, such as the ends of a run and of the run that went on from it.
 
-    python docs/results/mean.py F.safetensors CONTINUED.safetensors SHARE OUT.safetensors
+    python docs/results/mean.py F.safetensors OTHER.safetensors SHARE OUT.safetensors
 
 SHARE, in [0, 1], is that of the second (docs/log.md, 2026-11-25, evening).
 """
@@ -12,12 +12,15 @@ from golfdeblur.learning import checkpoint
 
 
 def main(first: Path, second: Path, share: float, out: Path) -> None:
-    """Write the mean with the history of the second, which says that the first was its `--initial`."""
-    start, _ = checkpoint.load_network(first)
+    """Write the mean with the history of the second, and the first one's among the runs it came from."""
+    start, of_first = checkpoint.load_network(first)
     network, history = checkpoint.load_network(second)
     weights = start.state_dict()
+    lineage = checkpoint.lineage(start, of_first)
+    history["averaged"] = {"with": lineage[0]["sha256"], "share": share}
+    history["before"] = checkpoint.distinct(history.get("before", []), lineage)
     network.load_state_dict({k: (1 - share) * weights[k] + share * v for k, v in network.state_dict().items()})
-    checkpoint.save_network(out, network, history | {"averaged": {"with": "initial", "share": share}})
+    checkpoint.save_network(out, network, history)
 
 
 if __name__ == "__main__":

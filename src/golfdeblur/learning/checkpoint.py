@@ -64,6 +64,11 @@ def lineage(network: torch.nn.Module, history: dict) -> list[dict]:
     return [{"sha256": network_hash(network), **own}, *history.get("before", [])]
 
 
+def distinct(*lineages: list[dict]) -> list[dict]:
+    """Return the runs of several lineages in their order, each once: by its sha256, or, without one, by all it says."""
+    return list({run.get("sha256") or json.dumps(run): run for lineage in lineages for run in lineage}.values())
+
+
 def network_hash(network: torch.nn.Module) -> str:
     """Return the sha256 of all weights in the order of their names, as `save_network` writes them."""
     digest = hashlib.sha256()
