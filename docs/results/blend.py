@@ -10,6 +10,7 @@ weight, that of scenes out of focus (docs/log.md, 2026-11-29). DATA is the data 
 import copy
 import dataclasses
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from torch.func import functional_call
 from golfdeblur.learning import checkpoint, losses, mixture, networks, train
 from golfdeblur.learning.config import TrainConfig, learning_rate, read_recipe
 from golfdeblur.learning.mixture import MixtureConfig, PhotoSource
+from golfdeblur.learning.run import commit
 
 RECIPE = Path("recipes/fast-f.toml")
 FILES = {
@@ -46,9 +48,8 @@ STREAM = MixtureConfig(
 )
 
 
-def mixtures(folder: Path) -> list[mixture.Mixture]:
+def mixtures(folder: Path, recipe: TrainConfig) -> list[mixture.Mixture]:
     """Return what gives pairs in focus, and what gives those out of focus, half of which stand still."""
-    recipe = read_recipe(RECIPE, [f"mixture.patch_px={SIDE_PX}", f"mixture.block_px={SIDE_PX}"])
     loaded = train.load_sources(recipe, {name: folder / file for name, file in FILES.items()})
     photos = [(source, weight) for source, weight in loaded if isinstance(source, PhotoSource)]
     real = [(source, REAL_WEIGHT) for source, _ in loaded if not isinstance(source, PhotoSource)]
@@ -85,7 +86,9 @@ def main(folder: Path, steps: int, out: Path, files: list[Path]) -> None:
     loaded = [checkpoint.load_network(file) for file in files]
     members = [network.state_dict() for network, _ in loaded]
     network = copy.deepcopy(loaded[0][0]).requires_grad_(False)
-    sources = mixtures(folder)
+    began = time.monotonic()
+    recipe = read_recipe(RECIPE, [f"mixture.patch_px={SIDE_PX}", f"mixture.block_px={SIDE_PX}", "blur.defocused=0"])
+    sources = mixtures(folder, recipe)
     shares = torch.full((len(members) - 1, len(members[0])), FIRST_SHARE / (len(members) - 1), requires_grad=True)
     averaged = shares.detach().clone()
     config = TrainConfig(steps=steps, lr=0.015, lr_end=3e-4, warmup_steps=10, betas=(0.9, 0.99))
@@ -102,7 +105,11 @@ def main(folder: Path, steps: int, out: Path, files: list[Path]) -> None:
     network.load_state_dict(blended(averaged, members))
     lineages = [checkpoint.lineage(member, history) for member, history in loaded]
     history = {
+        "commit": commit(),
+        "recipe": dataclasses.asdict(recipe),  # for the pairs
         "steps": steps,
+        "hours": (time.monotonic() - began) / 3600,
+        "hardware": f"1 x {torch.get_num_threads()} CPU cores",
         "blended": [lineage[0]["sha256"] for lineage in lineages],
         "shares": [[round(share, 3) for share in row] for row in averaged.tolist()],
         "before": checkpoint.distinct(*lineages),
