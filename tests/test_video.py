@@ -309,6 +309,17 @@ def test_an_interrupt_leaves_a_file_that_plays(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out-partial.mp4"]
 
 
+def test_an_interrupt_in_the_first_frame_writes_nothing(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mp4")
+
+    def stop(pixels: np.ndarray) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="before the first frame"):
+        run(source, tmp_path / "out.mp4", restore=stop)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
 def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
     source, target = make_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     result = golf("video", source, "-o", target, "-m", tiny_model)

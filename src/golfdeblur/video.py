@@ -328,6 +328,8 @@ class _Job:
 
     def _finish(self, *, stopped: bool) -> bool:
         if self.out is None:
+            if stopped:
+                raise Interrupted("Stopped before the first frame was done; nothing is written.")
             raise ImageError(f"{self.given.name} holds no frames there; check --start and --end.")
         self._encode(None)
         if len(self.means) > 1:
