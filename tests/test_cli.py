@@ -117,6 +117,15 @@ def test_results_in_a_folder_keep_their_names(jpeg: Path, tiny_model: Path) -> N
     assert [p.name for p in (jpeg.parent / "out").iterdir()] == ["photo-deblurred.jpg"]
 
 
+def test_no_input_is_replaced_by_the_result_of_another(jpeg: Path, tiny_model: Path) -> None:
+    earlier = jpeg.with_name("photo-deblurred.jpg")
+    earlier.write_bytes(jpeg.read_bytes())
+    said = "photo-deblurred.jpg would be replaced by the result of"
+    fails(golf("deblur", earlier, jpeg, "--force", "-m", tiny_model), said)
+    assert earlier.read_bytes() == jpeg.read_bytes()
+    assert sorted(p.name for p in jpeg.parent.iterdir()) == ["photo-deblurred.jpg", "photo.jpg"]
+
+
 def test_outputs_that_cannot_be(jpeg: Path, tiny_model: Path) -> None:
     fails(golf("deblur", jpeg, "-o", jpeg.parent / "no" / "x.png", "-m", tiny_model), "does not exist")
     fails(golf("deblur", jpeg, "-o", jpeg.parent / "x.doc", "-m", tiny_model), ".doc")

@@ -126,6 +126,21 @@ def test_results_inside_the_folder_are_no_inputs(album: Path, tiny_model: Path) 
     assert written(album / "sharp") == RESULTS
 
 
+def test_results_beside_the_folder(album: Path, tiny_model: Path) -> None:
+    """The output folder may be the one that holds the album, unless a result would lie among its photos."""
+    command = ("deblur", album, "-r", "--out-dir", album.parent, "-m", tiny_model)
+    assert golf(*command).stdout.endswith("3 deblurred, 0 done before, 1 files are no images.\n")
+    assert golf(*command).stdout.startswith("0 deblurred, 3 done before")
+    twin = album / album.name / "a.jpg"
+    twin.parent.mkdir()
+    Image.open(album / "a.jpg").rotate(180).save(twin)
+    before = (album / "a.jpg").read_bytes()
+    result = golf(*command, "--force")
+    assert result.returncode == 1
+    assert re.search(rf"{twin} would be written to .*a\.jpg, among its images; give another", result.stderr)
+    assert (album / "a.jpg").read_bytes() == before
+
+
 def test_what_cannot_be_asked(album: Path, tmp_path: Path, tiny_model: Path) -> None:
     fails(golf("deblur", album, "-r"), "--out-dir")
     fails(golf("deblur", album / "a.jpg", "-r", "--out-dir", tmp_path / "o"), "folder")

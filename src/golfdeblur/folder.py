@@ -45,16 +45,21 @@ class Found:
 def find(folder: Path, out: Path) -> Found:
     """List the images at any depth of `folder`, to be written to the same places in `out`.
 
-    Hidden files are left out, and so is `out` where it lies inside. Refused are camera RAW, and of images that would be
-    written to one file all but the first. Raises ConfigError where `out` is `folder`.
+    Hidden files are left out, and so is `out` where it lies inside. Refused are camera RAW, of images that would be
+    written to one file all but the first, and those whose result would lie among the images. Raises ConfigError where
+    `out` is `folder`.
     """
-    if out.resolve() == folder.resolve():
+    images, results = folder.resolve(), out.resolve()
+    if results == images:
         raise ConfigError(f"The results of {folder} cannot go into itself; give another --out-dir.")
     jobs, refused, skipped = [], [], 0
     taken: dict[Path, Path] = {}
+    out_is_inside = images in results.parents
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or out.resolve() in path.resolve().parents:
+        if any(part.startswith(".") for part in inside.parts):
+            continue
+        if out_is_inside and results in path.resolve().parents:
             continue
         suffix = path.suffix.lower()
         if suffix in RAW_SUFFIXES:
@@ -63,7 +68,9 @@ def find(folder: Path, out: Path) -> Found:
             skipped += 1
         else:
             target = out / inside.with_suffix(deblur.output_suffix(path))
-            if (first := taken.setdefault(target, path)) is path:
+            if images in target.resolve().parents and not out_is_inside:
+                refused.append(f"{path} would be written to {target}, among its images; give another --out-dir.")
+            elif (first := taken.setdefault(target, path)) is path:
                 jobs.append(Job(path, target, inside.as_posix()))
             else:
                 refused.append(f"{first} and {path} would both be written to {target}; rename the second.")

@@ -91,7 +91,7 @@ def readers(model: deblur.Model, paths: Iterable[Path]) -> Iterable[Callable[[],
 
 
 def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) -> list[Path]:
-    """Return where each result goes. Raises ConfigError where two would meet, or one replace its input."""
+    """Return where each result goes. Raises ConfigError where two would meet, or one replace an input."""
     if output is not None and out_dir is not None:
         raise ConfigError("Both -o and --out-dir are given; use -o for one file or --out-dir for many.")
     if output is not None:
@@ -103,13 +103,16 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
         targets = [out_dir / f"{path.stem}{deblur.output_suffix(path)}" for path in inputs]
     else:
         targets = [deblur.default_output(path) for path in inputs]
+    given = {path.resolve(): path for path in inputs}
     seen: dict[Path, Path] = {}
     for source, target in zip(inputs, targets, strict=True):
-        if target.resolve() == source.resolve():
-            raise ConfigError(f"{source} would be replaced by its own result; give another name or folder.")
-        if target in seen:
-            raise ConfigError(f"{seen[target]} and {source} would both be written to {target}; deblur them apart.")
-        seen[target] = source
+        place = target.resolve()
+        if place in given:
+            whose = "its own result" if place == source.resolve() else f"the result of {source}"
+            raise ConfigError(f"{given[place]} would be replaced by {whose}; give another name or folder.")
+        if place in seen:
+            raise ConfigError(f"{seen[place]} and {source} would both be written to {target}; deblur them apart.")
+        seen[place] = source
     return targets
 
 
