@@ -68,6 +68,17 @@ def test_unknown_and_missing_runtimes_say_what_to_do(tiny_model: Path, monkeypat
     assert backends.resolve("auto") == "onnxruntime"
 
 
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+@pytest.mark.parametrize("name", CPU_RUNTIMES)
+def test_every_runtime_says_that_memory_ran_out(name: str) -> None:
+    weights = runtime.find_weights("fast")
+    path = weights.folder / weights.config["networks"]["G"]["file"]
+    network = backends.open_network(name, path.read_bytes(), path)
+    larger_than_addresses = np.broadcast_to(np.float32(0.5), (1, 3, 2**24, 2**24))  # itself four bytes
+    with pytest.raises(MemoryError):
+        network(larger_than_addresses)
+
+
 def test_memory_that_runs_out_halves_the_tiles(x: np.ndarray) -> None:
     asked = []
 

@@ -5,9 +5,10 @@ Reduced precision is accepted only where it agrees with float32 on a test image 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,18 @@ def agreement_db(network: Network, reference: Network, *, multiple_px: int, scal
     return float(-10 * np.log10(max(float(np.square(difference).mean()), 1e-20)))
 
 
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn what a runtime raises where memory runs out into a MemoryError."""
+    try:
+        yield
+    except Exception as error:  # the runtimes' exceptions share no base class
+        # The last is how oneDNN, which computes torch's convolutions, puts it.
+        if any(words in str(error).lower() for words in ("alloc", "out of memory", "could not create a primitive")):
+            raise MemoryError(str(error)) from error
+        raise
+
+
 def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
     import onnxruntime
 
@@ -134,12 +147,8 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
     channels = session.get_inputs()[0].shape[1]
 
     def run(x: np.ndarray) -> np.ndarray:
-        try:
+        with _memory_errors():
             return session.run(None, {"x": x})[0]
-        except Exception as error:
-            if "alloc" in str(error).lower() or "out of memory" in str(error).lower():
-                raise MemoryError(str(error)) from error
-            raise
 
     def release() -> None:
         # The arena keeps what the largest run took; it shrinks after a run that asks for it (always asking costs 13 %).
@@ -167,12 +176,8 @@ def _openvino(content: bytes, *, bf16: bool) -> Network:
         raise WeightsError(f"OpenVINO cannot load the network ({error}); use --runtime onnxruntime.") from error
 
     def run(x: np.ndarray) -> np.ndarray:
-        try:
+        with _memory_errors():
             return compiled(x)[0]
-        except RuntimeError as error:
-            if "alloc" in str(error).lower():
-                raise MemoryError(str(error)) from error
-            raise
 
     return run
 
@@ -189,7 +194,7 @@ def _torch(path: Path, *, bf16: bool) -> Network:
     network = network.to(torch.device(kind)).eval()
 
     def run(x: np.ndarray) -> np.ndarray:
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with _memory_errors(), torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=bf16):
             given = torch.from_numpy(x).to(kind)
             return (given[:, :3] + network(given)).float().cpu().numpy()
 
