@@ -224,6 +224,9 @@ def test_the_command_writes_a_model_folder(tmp_path: Path) -> None:
     shown = run("info", tmp_path / "model").stdout
     assert "two photos" in shown
     assert "+1.00" in shown
+    config["scores"]["pairs"]["input_psnr"] = None  # sharp inputs, equal to what they are compared with
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    assert "pairs: 2.00 dB, input equal to the sharp, 2 images" in run("info", tmp_path / "model").stdout
     (tmp_path / "scores.json").write_text("{}")
     fails(run(*arguments, "--scores", tmp_path / "scores.json"), "lacks")
     fails(run("export", tmp_path / "none", tmp_path / "none", "-o", tmp_path / "x"), "does not exist")

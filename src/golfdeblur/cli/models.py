@@ -53,8 +53,13 @@ def _print_model(weights: runtime.Weights) -> None:
     if data := config.get("data"):
         print(f"  Trained on: {data}")
     for name, row in config.get("scores", {}).items():
-        gain = row["psnr"] - row["input_psnr"]
-        print(f"  {name}: {row['psnr']:.2f} dB, input {row['input_psnr']:.2f} dB ({gain:+.2f}), {row['images']} images")
+        psnr, before = row["psnr"], row["input_psnr"]
+        gain = "" if None in (psnr, before) else f" ({psnr - before:+.2f})"
+        print(f"  {name}: {_decibels(psnr)}, input {_decibels(before)}{gain}, {row['images']} images")
+
+
+def _decibels(psnr: float | None) -> str:
+    return "equal to the sharp" if psnr is None else f"{psnr:.2f} dB"
 
 
 @app.command("export")
