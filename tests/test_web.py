@@ -180,6 +180,15 @@ class TestInTheBrowser:
         status(page, "Done", 280)
         assert page.evaluate("() => document.getElementById('after').width") == 4000
 
+    def test_another_photo_takes_the_place_of_one_at_work(self, page: Any, blurry: Path, tmp_path: Path) -> None:
+        large = tmp_path / "large.jpg"
+        Image.open(blurry).resize((3000, 2000)).save(large, quality=90)
+        page.set_input_files("#file", large)
+        status(page, "Deblurring")
+        deblur(page, blurry)
+        assert page.evaluate("() => document.getElementById('after').width") == 613
+        assert not page.locator("#error").is_visible()
+
     def test_a_phone_shows_everything(self, page: Any, blurry: Path) -> None:
         page.set_viewport_size({"width": 360, "height": 740})
         deblur(page, blurry)

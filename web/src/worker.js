@@ -4,6 +4,7 @@ import { runTiled } from "./tiles.js";
 const STEPS = 3;
 const STOP_BELOW = 0.1 / 255; // a stroke that changes less is the last, as in the command
 let networks, entries, engine, running = 0;
+let idle = Promise.resolve(); // when what came before is over: WebGPU computes one thing at a time, or fails
 
 async function load() {
   const gpu = await navigator.gpu?.requestAdapter().catch(() => null);
@@ -34,7 +35,8 @@ async function load() {
 }
 
 async function run({ id, pixels, width, height }) {
-  running = id;
+  const goOn = () => { if (running !== id) throw new DOMException("cancelled", "AbortError"); };
+  goOn();
   const count = width * height;
   let x = new Float32Array(3 * count);
   for (let i = 0; i < count; i++) for (let c = 0; c < 3; c++) x[c * count + i] = pixels[4 * i + c] / 255;
@@ -49,7 +51,7 @@ async function run({ id, pixels, width, height }) {
       step: async (share) => {
         self.postMessage({ kind: "progress", id, share: (index + share) / letters.length });
         await new Promise((resolve) => setTimeout(resolve)); // lets a "cancel" in
-        if (running !== id) throw new DOMException("cancelled", "AbortError");
+        goOn();
       },
     });
     let change = 0;
@@ -64,13 +66,11 @@ async function run({ id, pixels, width, height }) {
   self.postMessage({ kind: "done", id });
 }
 
-self.addEventListener("message", async ({ data }) => {
-  try {
-    if (data.kind === "load") await load();
-    else if (data.kind === "cancel") running = 0;
-    else await run(data);
-  } catch (error) {
+self.addEventListener("message", ({ data }) => {
+  if (data.kind === "cancel") { running = 0; return; }
+  if (data.kind === "run") running = data.id; // which ends the photo before
+  idle = idle.then(() => data.kind === "load" ? load() : run(data)).catch((error) => {
     if (error.name === "AbortError") self.postMessage({ kind: "cancelled", id: data.id });
     else self.postMessage({ kind: "failed", id: data.id, during: data.kind, reason: String(error.message ?? error) });
-  }
+  });
 });
