@@ -250,11 +250,13 @@ def test_a_best_shift_is_named_in_scores_and_tables(tmp_path: Path, photo: np.nd
 def test_table_goes_into_a_document(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
     file, document = tmp_path / "scores.json", tmp_path / "README.md"
     golf("evaluate", pairs_folder(tmp_path, photo), "--model", tiny_model, "--json", file)
-    document.write_text("Above\n<!-- golf table: begin -->\nold\n<!-- golf table: end -->\nBelow\n")
-    assert golf("table", file, "--into", document).returncode == 0
-    text = document.read_text()
+    lines = "Above, 3 × 3\n<!-- golf table: begin -->\nold\n<!-- golf table: end -->\nBelow\n"
+    document.write_text(lines, encoding="utf-8")
+    no_utf8 = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # as on Windows
+    assert golf("table", file, "--into", document, env=os.environ | no_utf8).returncode == 0
+    text = document.read_text(encoding="utf-8")
     assert "old" not in text
-    assert text.startswith("Above")
+    assert text.startswith("Above, 3 × 3\n")
     assert text.endswith("Below\n")
     psnr = json.loads(file.read_text())["mean"]["psnr"]
     assert f"| pairs | 2 | model | 3 | **{psnr:.2f}**" in text

@@ -106,7 +106,7 @@ def find_weights(model: str | Path) -> Weights:
             "or the path of a folder that holds F.onnx, G.onnx and config.json."
         )
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
             raise WeightsError(f"{folder} has format {config['format']}, this version reads format {FORMAT}.")
         for letter in {"F", *config["networks"]}:

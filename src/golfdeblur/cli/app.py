@@ -128,7 +128,7 @@ def interrupts_remembered() -> Iterator[list[int]]:
 def read_result(file: Path) -> dict[str, Any]:
     """Read a file of `golf evaluate --json`. Raises ConfigError if it is none."""
     try:
-        result = json.loads(file.read_text())
+        result = json.loads(file.read_text(encoding="utf-8"))
         missing = {"data", "model", "steps", "images", "mean", "input_mean"} - result.keys()
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"{file} cannot be read ({error}); give a file that golf evaluate --json wrote.") from error

@@ -107,7 +107,7 @@ def table(
         print(made, end="")
         return
     try:
-        before, begin, rest = into.read_text().partition(TABLE_BEGIN)
+        before, begin, rest = into.read_text(encoding="utf-8").partition(TABLE_BEGIN)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{into} cannot be read ({error}); give a Markdown file.") from error
     _, end, after = rest.partition(TABLE_END)

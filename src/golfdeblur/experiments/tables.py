@@ -172,7 +172,7 @@ def _pair(name: str, folder: Path) -> runtime.Weights:
 
 def _quality(path: Path) -> tuple[Any, ...]:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         mean = found["mean"]
         ssim = ", ".join(f"{name} {value:.4f}" for name, value in mean["ssim"].items())
         return (

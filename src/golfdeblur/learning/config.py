@@ -121,7 +121,7 @@ def read_recipe(path: Path, settings: list[str] | None = None) -> TrainConfig:
     malformed file, a value of the wrong type, and a key that is unknown, naming the nearest known one.
     """
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"The recipe {path} cannot be read ({error.strerror}); give a TOML file.") from error
     except ValueError as error:
