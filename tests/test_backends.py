@@ -68,6 +68,18 @@ def test_unknown_and_missing_runtimes_say_what_to_do(tiny_model: Path, monkeypat
     assert backends.resolve("auto") == "onnxruntime"
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
+def test_a_gpu_that_does_not_start_is_named_and_auto_goes_on(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(
+        "onnxruntime.get_available_providers", lambda: providers
+    )  # installed, but without its libraries
+    assert backends.resolve("auto") == "cuda"
+    with pytest.raises(ConfigError, match="'cuda' is installed, but does not start here"):
+        golfdeblur.load(tiny_model, runtime="cuda")
+    assert golfdeblur.load(tiny_model).f.runtime == "onnxruntime"
+
+
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 @pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_every_runtime_says_that_memory_ran_out(name: str) -> None:

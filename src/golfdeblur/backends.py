@@ -62,6 +62,9 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
 }
 
+PROVIDER_OPTIONS = {"cuda": {"use_tf32": "0"}}
+"""Where nothing is said, convolutions on an NVIDIA GPU round what they multiply to 11 bits (TF32)."""
+
 
 def resolve(name: str) -> str:
     """Return the runtime that `name` stands for here: `auto` is CUDA if onnxruntime has it, else onnxruntime.
@@ -91,7 +94,7 @@ def open_network(name: str, content: bytes, path: Path) -> Engine:
 
     `content` is its ONNX file (of 8 bits for `onnxruntime-int8`) and `path` where that lies; torch reads the
     safetensors file beside it. The function raises MemoryError where memory runs out. Raises ConfigError where the
-    runtime is not installed, WeightsError for a file that cannot be loaded.
+    runtime is not installed or does not start, WeightsError for a file that cannot be loaded.
     """
     if name in PROVIDERS:
         return _onnxruntime(content, PROVIDERS[name], name)
@@ -140,9 +143,15 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
     # A second run of a size would take one block for all that its first run took piece by piece, and keep both.
     options.enable_mem_pattern = False
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=[provider])
+        providers = [(provider, PROVIDER_OPTIONS.get(name, {}))]
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise WeightsError(f"The network cannot be loaded ({error}); export it again.") from error
+    if provider not in session.get_providers():  # it would compute on the processor instead
+        raise ConfigError(
+            f"Runtime '{name}' is installed, but does not start here (the driver and libraries must be of the versions "
+            "that onnxruntime asks for); install those, or use --runtime onnxruntime."
+        )
 
     channels = session.get_inputs()[0].shape[1]
 
@@ -194,7 +203,12 @@ def _torch(path: Path, *, bf16: bool) -> Network:
     network = network.to(torch.device(kind)).eval()
 
     def run(x: np.ndarray) -> np.ndarray:
-        with _memory_errors(), torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=bf16):
+        with (
+            _memory_errors(),
+            torch.inference_mode(),
+            torch.autocast(kind, torch.bfloat16, enabled=bf16),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),  # as in PROVIDER_OPTIONS
+        ):
             given = torch.from_numpy(x).to(kind)
             return (given[:, :3] + network(given)).float().cpu().numpy()
 

@@ -43,14 +43,21 @@ class Weights:
     def load(self, letter: str, runtime: str = "auto") -> Runner:
         """Check the sha256 of network `F` or `G` and make it runnable in one of `backends.RUNTIMES`.
 
-        Raises WeightsError if the checksum does not match, ConfigError for a runtime that is unknown, not installed,
-        or too inexact, or that the model has no networks for.
+        `auto` is onnxruntime on the CPU where what it stands for does not start. Raises WeightsError if the checksum
+        does not match, ConfigError for a runtime that is unknown, not installed, or too inexact, or that the model has
+        no networks for.
         """
         entry = self.network(letter)
         path = self.folder / entry["file"]
         content = _checked(path, entry["sha256"])
         name = backends.resolve(runtime)
-        network = backends.open_network(name, self._int8(entry) if name.endswith("int8") else content, path)
+        try:
+            network = backends.open_network(name, self._int8(entry) if name.endswith("int8") else content, path)
+        except ConfigError:
+            if runtime != "auto":
+                raise
+            name = "onnxruntime"
+            network = backends.open_network(name, content, path)
         multiple_px, scales = entry["multiple_px"], entry.get("scales", 1)
         if name in backends.REDUCED:
             reference = backends.open_network("onnxruntime", content, path)
@@ -66,6 +73,7 @@ class Weights:
             receptive_field_px=entry["receptive_field_px"],
             scales=scales,
             release=network.release,
+            runtime=name,
         )
 
     def _int8(self, entry: dict[str, Any]) -> bytes:
@@ -135,8 +143,11 @@ class Runner:
         receptive_field_px: int | None,
         scales: int = 1,
         release: Callable[[], None] = lambda: None,
+        runtime: str = "",
     ) -> None:
         self._network = network
+        self.runtime = runtime
+        """Which of `backends.RUNTIMES` computes the network."""
         self.release = release
         """Give the memory of the last runs back."""
         self.multiple_px = multiple_px

@@ -50,7 +50,7 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model on pairs: PSNR and SSIM by three named protocols, with the blurry input's beside them."""
-    from golfdeblur import backends, deblur, image
+    from golfdeblur import deblur, image
     from golfdeblur import evaluate as evaluation
 
     if json_file is not None:
@@ -69,7 +69,7 @@ def evaluate(
         model=loaded.weights.name,
         steps=steps,
         data=folder.resolve().name,
-        runtime=backends.resolve(runtime),
+        runtime=loaded.f.runtime,
         self_ensemble=self_ensemble,
         best_shift_px=best_shift,
     )
