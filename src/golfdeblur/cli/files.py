@@ -107,9 +107,12 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
     seen: dict[Path, Path] = {}
     for source, target in zip(inputs, targets, strict=True):
         place = target.resolve()
+        if place == source.resolve():
+            raise ConfigError(f"{source} would be replaced by its own result; give another name or folder.")
         if place in given:
-            whose = "its own result" if place == source.resolve() else f"the result of {source}"
-            raise ConfigError(f"{given[place]} would be replaced by {whose}; give another name or folder.")
+            raise ConfigError(
+                f"{given[place]} would be replaced by the result of {source}; leave it out, or give an --out-dir."
+            )
         if place in seen:
             raise ConfigError(f"{seen[place]} and {source} would both be written to {target}; deblur them apart.")
         seen[place] = source
