@@ -71,9 +71,8 @@ def test_unknown_and_missing_runtimes_say_what_to_do(tiny_model: Path, monkeypat
 @pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
 def test_a_gpu_that_does_not_start_is_named_and_auto_goes_on(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(
-        "onnxruntime.get_available_providers", lambda: providers
-    )  # installed, but without its libraries
+    # Installed, but without its libraries: onnxruntime itself would go on with the processor.
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
     assert backends.resolve("auto") == "cuda"
     with pytest.raises(ConfigError, match="'cuda' is installed, but does not start here"):
         golfdeblur.load(tiny_model, runtime="cuda")
