@@ -100,10 +100,10 @@ def test_memory_that_runs_out_halves_the_tiles(x: np.ndarray) -> None:
         return tile + 1
 
     large = np.zeros((1, 3, 1000, 1000), np.float32)
-    runner = runtime.Runner(scarce, multiple_px=8, receptive_field_px=20)
+    runner = runtime.Runner(scarce, multiple_px=8, overlap_px=24)
     assert (runner(large) == 1).all()
     assert asked[0] == 1_000_000
     assert max(asked[-5:]) <= 300_000
-    never = runtime.Runner(lambda tile: scarce(np.zeros((1, 3, 1000, 1000))), multiple_px=8, receptive_field_px=20)
+    never = runtime.Runner(lambda tile: scarce(np.zeros((1, 3, 1000, 1000))), multiple_px=8, overlap_px=24)
     with pytest.raises(MemoryError):
         never(large)

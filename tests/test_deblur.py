@@ -1,4 +1,5 @@
 import concurrent.futures
+import copy
 import json
 import shutil
 import subprocess
@@ -245,6 +246,7 @@ def test_the_embedded_weights_match_their_networks(name: str) -> None:
         assert network.spec == getattr(networks.PRESETS[name], letter.lower())
         assert entry["parameters"] == networks.count_parameters(network)
         assert entry["receptive_field_px"] == network.receptive_field_px
+        assert entry["overlap_px"] == network.overlap_px
         assert name != "fast" or "int8" in entry
         total += networks.count_parameters(network)
     assert total <= 600_000
@@ -257,6 +259,13 @@ def test_the_embedded_model_runs_tiles_like_the_full_frame(monkeypatch: pytest.M
         whole = runner(x)
         monkeypatch.setattr(runner, "tile_px", 256 * 256)
         assert np.abs(runner(x) - whole).max() <= 1e-6
+
+
+def test_a_model_that_names_no_overlap_overlaps_by_its_receptive_field() -> None:
+    weights = copy.deepcopy(runtime.find_weights("fast"))
+    assert weights.load("F").overlap_px == 96
+    del weights.network("F")["overlap_px"]  # as in models exported before 2026-11-29
+    assert weights.load("F").overlap_px == 112
 
 
 def test_importing_is_quick_and_brings_no_torch() -> None:

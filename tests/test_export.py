@@ -161,7 +161,7 @@ def test_the_step_of_8_bits_is_as_long_as_in_float32(tmp_path: Path) -> None:
     def restored(given: np.ndarray) -> np.ndarray:
         return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": given})[0]
 
-    int8.match_steps(model.graph, runtime.Runner(restored, multiple_px=2, receptive_field_px=None), [photo], [wanted])
+    int8.match_steps(model.graph, runtime.Runner(restored, multiple_px=2, overlap_px=None), [photo], [wanted])
     lengths = [np.vdot(wanted - photo, made - photo) for made in (restored(photo), wanted)]
     assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
 

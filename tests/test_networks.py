@@ -76,12 +76,14 @@ def test_the_receptive_field_is_what_gradients_reach(widths: tuple[int, ...], bl
     side = 2 * (-(-radius // cell) + 1) * cell
     x = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
     out = network(x)
-    reached = 0
+    reached = beyond = 0
     for pixel in range(side // 2, side // 2 + cell):
         (gradient,) = torch.autograd.grad(out[0, 0, pixel, side // 2], x, retain_graph=True)
         rows = torch.nonzero(gradient.abs().sum((0, 1, 3)))[:, 0]
         reached = max(reached, pixel - int(rows.min()), int(rows.max()) - pixel)
+        beyond = max(beyond, side // 2 - int(rows.min()), int(rows.max()) - (side // 2 + cell - 1))
     assert reached == radius
+    assert network.overlap_px == -(-beyond // cell) * cell
 
 
 def test_several_scales_are_the_same_weights_again_and_again() -> None:
@@ -110,11 +112,13 @@ def test_several_scales_are_the_same_weights_again_and_again() -> None:
     with torch.no_grad():
         x = x[..., :23, :41]  # whole cells at no scale
         assert torch.allclose(network(x), many_scales(x, 3), atol=1e-6)
-    assert ResidualUNet((4, 8), (1, 1), scales=2).receptive_field_px == network.receptive_field_px
+    twice = ResidualUNet((4, 8), (1, 1), scales=2)
+    assert (twice.receptive_field_px, twice.overlap_px) == (network.receptive_field_px, network.overlap_px)
 
 
 def test_the_paper_has_no_finite_receptive_field() -> None:
     assert ResidualCNN(16).receptive_field_px is None
+    assert ResidualCNN(16).overlap_px is None
 
 
 def test_build_returns_the_same_network_from_its_spec() -> None:

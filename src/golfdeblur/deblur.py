@@ -179,7 +179,7 @@ class Model:
     def _plan(self, picture: Picture, stages: list[Runner], held_bytes: int) -> memory.Plan:
         width, height = picture.size
         entries = self.weights.config["networks"].values()
-        tiled = all(stage.receptive_field_px is not None for stage in stages)
+        overlaps = [stage.overlap_px for stage in stages if stage.overlap_px is not None]
         need = memory.Need(
             width,
             height,
@@ -187,7 +187,7 @@ class Model:
             + 2 * picture.colour.nbytes
             + (memory.HINT_BYTES_PER_PX * width * height if self.f.scales > 1 else 0),
             stages=len(stages),
-            overlap_px=max(stage.overlap_px for stage in stages) if tiled else 0,
+            overlap_px=max(overlaps) if len(overlaps) == len(stages) else 0,
             bytes_per_px=sum(entry.get("bytes_per_px", UNKNOWN_BYTES_PER_PX) for entry in entries),
         )
         kept = sum(frames.nbytes for frames in self._kept)
@@ -269,6 +269,7 @@ def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restore
     def through(index: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         stage = stages[index]
         overlap = stage.overlap_px
+        assert overlap is not None  # the plan has strips
         how = {"size": rows + 2 * overlap, "overlap": overlap, "multiple": stage.multiple_px}
         tops = (span.read[0] for span in spans(height, **how))
 

@@ -45,7 +45,7 @@ class Need:
     stages: int
     """F and the corrections after it."""
     overlap_px: int
-    """The largest receptive field of the stages; 0 if they cannot be tiled."""
+    """The largest overlap of the stages; 0 if they cannot be tiled."""
     bytes_per_px: int
     """What the networks together take for each pixel of a tile: a runtime keeps the memory of each for the next."""
 

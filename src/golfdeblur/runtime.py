@@ -70,7 +70,7 @@ class Weights:
         return Runner(
             network,
             multiple_px=multiple_px,
-            receptive_field_px=entry["receptive_field_px"],
+            overlap_px=_overlap_px(entry),
             scales=scales,
             release=network.release,
             runtime=name,
@@ -83,6 +83,12 @@ class Weights:
                 f"Model '{self.name}' has no 8-bit networks; export it with --calibrate PHOTOS, or use --runtime auto."
             )
         return _checked(self.folder / entry["int8"]["file"], entry["int8"]["sha256"])
+
+
+def _overlap_px(entry: dict[str, Any]) -> int | None:
+    """Return `networks.ResidualUNet.overlap_px`; the receptive field where a model does not say it."""
+    reach = entry["receptive_field_px"]
+    return None if reach is None else entry.get("overlap_px", whole(reach, entry["multiple_px"]))
 
 
 def _checked(path: Path, sha256: str) -> bytes:
@@ -140,7 +146,7 @@ class Runner:
         network: Network,
         *,
         multiple_px: int,
-        receptive_field_px: int | None,
+        overlap_px: int | None,
         scales: int = 1,
         release: Callable[[], None] = lambda: None,
         runtime: str = "",
@@ -151,14 +157,10 @@ class Runner:
         self.release = release
         """Give the memory of the last runs back."""
         self.multiple_px = multiple_px
-        self.receptive_field_px = receptive_field_px
+        self.overlap_px = overlap_px
+        """How far parts of an image must overlap (`tiles`); None: the network must see it whole."""
         self.scales = scales
         self.tile_px = LARGEST_TILE_PX
-
-    @property
-    def overlap_px(self) -> int:
-        """How far parts of an image must overlap: the receptive field in whole cells; 0 if it is the whole image."""
-        return -(-(self.receptive_field_px or 0) // self.multiple_px) * self.multiple_px
 
     def __call__(self, x: np.ndarray, *, hint: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """Return F(x) or G(x) for `x`, (B, 3, H, W) float32 in [0, 1], in the same shape; not clipped.
@@ -193,7 +195,7 @@ class Runner:
             try:
                 return self._tiled(x, hint, out)
             except MemoryError:
-                if self.receptive_field_px is None or self.tile_px <= SMALLEST_TILE_PX:
+                if self.overlap_px is None or self.tile_px <= SMALLEST_TILE_PX:
                     raise
                 self.tile_px = min(self.tile_px, x[0, 0].size) // 2
 
@@ -201,7 +203,7 @@ class Runner:
         batch, channels, height, width = x.shape
         m, overlap = self.multiple_px, self.overlap_px
         size = whole(height, m), whole(width, m)
-        if self.receptive_field_px is None or size[0] * size[1] <= self.tile_px:
+        if overlap is None or size[0] * size[1] <= self.tile_px:
             if hint is not None:
                 given = join(x, hint[:, :, : size[0] // 2], out=np.empty((batch, 2 * channels, *size), x.dtype))
             elif size == (height, width):

@@ -1,9 +1,9 @@
 """Any size in bounded memory: an image as a stream of strips, and strips in tiles, without seams.
 
-A network whose output pixel depends on the input at most R pixels away gives, on a part of the image, exactly the full
-frame's values wherever that part reaches R further. So parts reach R into each other, and what lies nearer to an edge
-inside of the image is not kept. All parts start at multiples of the network's cell, so that it sees the same cells as
-in the full frame, and all are of one size: a runtime keeps memory for every size that it has seen.
+A network whose output in a cell depends on the input at most R pixels beyond that cell gives, on a part of the image,
+exactly the full frame's values wherever that part reaches R further. So parts reach R into each other, and what lies
+nearer to an edge inside of the image is not kept. All parts start at multiples of the network's cell, so that it sees
+the same cells as in the full frame, and all are of one size: a runtime keeps memory for every size that it has seen.
 
 A network with instance norm depends on every pixel, and no overlap gives the full frame's values: there each tile has
 statistics of its own, and neighbours fade into each other (`run_faded`).

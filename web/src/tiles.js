@@ -1,14 +1,37 @@
 // An image of any size through a network with a finite receptive field, in tiles that equal the full frame exactly
 // (the same arithmetic as golfdeblur.tiles and golfdeblur.runtime in Python).
 
-// The stretches that cover `length` pixels: what to read, and what of the result to keep.
-export function spans(length, core, overlap) {
+const whole = (length, multiple) => Math.ceil(length / multiple) * multiple;
+
+// The stretches of `size` pixels that cover `length`, all of them whole cells: from `low` to `high` is read, from
+// `start` to `stop` of the result is kept.
+export function spans(length, size, overlap) {
   const found = [];
-  for (let start = 0; start < length; start += core) {
-    const stop = Math.min(start + core, length);
-    found.push({ low: Math.max(0, start - overlap), high: Math.min(length, stop + overlap), start, stop });
+  for (let start = 0; start < length; start = found.at(-1).stop) {
+    const low = Math.max(0, Math.min(start - overlap, length - size));
+    const high = Math.min(low + size, length);
+    found.push({ low, high, start, stop: high === length ? length : high - overlap });
   }
   return found;
+}
+
+const count = (length, size, overlap) => (size >= length ? 1 : Math.ceil((length - 2 * overlap) / (size - 2 * overlap)));
+
+// The size of those tiles of at most `tilePx` pixels that read the fewest pixels in all; the smallest where none fits.
+// A runtime keeps memory for every size that it has seen, so all have one.
+export function bestTile(height, width, { tilePx, overlap, multiple }) {
+  const smallest = 2 * overlap + multiple;
+  const share = (length, parts) => Math.min(length, whole(Math.ceil((length + 2 * overlap * (parts - 1)) / parts), multiple));
+  let best = { rows: Math.min(smallest, height), columns: Math.min(smallest, width) }, least = Infinity;
+  for (let bands = 1; bands <= height / multiple; bands++) {
+    const rows = share(height, bands);
+    const widest = Math.floor(tilePx / rows / multiple) * multiple;
+    if (widest < Math.min(smallest, width)) continue;
+    const columns = share(width, count(width, widest, overlap));
+    const read = count(height, rows, overlap) * rows * count(width, columns, overlap) * columns;
+    if (read < least) [best, least] = [{ rows, columns }, read];
+  }
+  return best;
 }
 
 // Where a pixel beyond the border is taken from: the image mirrored, the border pixel twice.
@@ -53,27 +76,25 @@ export function halved(planes, width, height, multiple) {
 }
 
 async function runScale(network, planes, width, height, { multiple, overlap, tilePx, step, hint }) {
-  const up = (n) => Math.ceil(n / multiple) * multiple;
-  const fullWidth = up(width), fullHeight = up(height), reach = up(overlap);
-  const side = Math.max(multiple, Math.floor((Math.sqrt(tilePx) - 2 * reach) / multiple) * multiple);
-  const whole = fullWidth * fullHeight <= tilePx;
-  const rows = spans(fullHeight, whole ? fullHeight : side, reach);
-  const columns = spans(fullWidth, whole ? fullWidth : side, reach);
+  const fullWidth = whole(width, multiple), fullHeight = whole(height, multiple);
+  const tile = bestTile(fullHeight, fullWidth, { tilePx, overlap, multiple });
+  const rows = spans(fullHeight, tile.rows, overlap);
+  const columns = spans(fullWidth, tile.columns, overlap);
   const out = new Float32Array(planes.length);
   let done = 0;
   for (const row of rows) for (const column of columns) {
     const h = row.high - row.low, w = column.high - column.low;
-    const tile = new Float32Array((hint ? 6 : 3) * h * w);
+    const given = new Float32Array((hint ? 6 : 3) * h * w);
     let at = 0;
     for (let c = 0; c < 3; c++) for (let y = row.low; y < row.high; y++) {
       const from = (c * height + mirrored(y, height)) * width;
-      for (let x = column.low; x < column.high; x++) tile[at++] = planes[from + (x < width ? x : mirrored(x, width))];
+      for (let x = column.low; x < column.high; x++) given[at++] = planes[from + (x < width ? x : mirrored(x, width))];
     }
     for (let c = 0; hint && c < 3; c++) for (let y = row.low; y < row.high; y++) {
       const from = (c * fullHeight / 2 + (y >> 1)) * fullWidth / 2;
-      for (let x = column.low; x < column.high; x++) tile[at++] = hint[from + (x >> 1)];
+      for (let x = column.low; x < column.high; x++) given[at++] = hint[from + (x >> 1)];
     }
-    const made = await network(tile, h, w);
+    const made = await network(given, h, w);
     for (let c = 0; c < 3; c++) for (let y = row.start; y < Math.min(row.stop, height); y++) {
       const from = (c * h + y - row.low) * w - column.low;
       const stop = Math.min(column.stop, width);

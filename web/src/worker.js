@@ -45,7 +45,7 @@ async function run({ id, pixels, width, height }) {
     const entry = entries[letter];
     const next = await runTiled(networks[letter], x, width, height, {
       multiple: entry.multiple_px,
-      overlap: entry.receptive_field_px,
+      overlap: entry.overlap_px,
       scales: entry.scales,
       tilePx: (navigator.deviceMemory ?? 8) <= 4 ? 700 * 700 : 1200 * 1200,
       step: async (share) => {

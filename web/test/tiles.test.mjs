@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { halved, runTiled, spans } from "../src/tiles.js";
+import { bestTile, halved, runTiled, spans } from "../src/tiles.js";
 
 // Sees 8 px in each direction, works on cells of 4 px, and takes zeros outside.
 async function neighbours(x, h, w) {
@@ -12,9 +12,26 @@ async function neighbours(x, h, w) {
   return out;
 }
 
-test("spans cover everything once", () => {
-  const kept = spans(101, 32, 16).flatMap(({ start, stop }) => Array.from({ length: stop - start }, (_, i) => start + i));
-  assert.deepEqual(kept, Array.from({ length: 101 }, (_, i) => i));
+for (const [length, size] of [[104, 48], [104, 40], [104, 104], [400, 56]]) {
+  test(`spans of one size cover everything once, ${length} in ${size}`, () => {
+    const found = spans(length, size, 16);
+    const kept = found.flatMap(({ start, stop }) => Array.from({ length: stop - start }, (_, i) => start + i));
+    assert.deepEqual(kept, Array.from({ length }, (_, i) => i));
+    for (const { low, high, start, stop } of found) {
+      assert.equal(high - low, size);
+      assert.ok(low === 0 || start - low >= 16);
+      assert.ok(high === length || high - stop >= 16);
+    }
+  });
+}
+
+test("the best tiles are those of the command", () => {
+  const best = (height, width, tilePx) => bestTile(height, width, { tilePx, overlap: 96, multiple: 16 });
+  assert.deepEqual(best(3008, 4000, 1_440_000), { rows: 1136, columns: 1152 }); // as golfdeblur.tiles.best_tile has them
+  assert.deepEqual(best(1280, 1920, 1_440_000), { rows: 1280, columns: 1056 });
+  assert.deepEqual(best(720, 1280, 490_000), { rows: 720, columns: 560 });
+  assert.deepEqual(best(720, 1280, 1_440_000), { rows: 720, columns: 1280 });
+  assert.deepEqual(best(400, 400, 64), { rows: 208, columns: 208 });
 });
 
 for (const [width, height] of [[64, 48], [101, 77], [1, 1], [3, 200]]) {

@@ -63,6 +63,7 @@ def export(
             "parameters": networks.count_parameters(network),
             "multiple_px": network.multiple_px,
             "receptive_field_px": network.receptive_field_px,
+            "overlap_px": network.overlap_px,
             "scales": network.scales,
             "bytes_per_px": network.bytes_per_px,
             "macs_per_px": networks.macs_per_px(network),
@@ -133,7 +134,7 @@ def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> fl
     """
     network = backends.open_network("onnxruntime", content, Path())
     multiple_px, scales = module.residual.multiple_px, module.residual.scales
-    session = runtime.Runner(network, multiple_px=multiple_px, receptive_field_px=None, scales=scales)
+    session = runtime.Runner(network, multiple_px=multiple_px, overlap_px=None, scales=scales)
     generator = torch.Generator().manual_seed(0)
     worst = float("inf")
     for height, width in PARITY_SIZES:

@@ -113,7 +113,7 @@ def to_int8(
         return network(x)
 
     def runner(one: backends.Network) -> runtime.Runner:
-        return runtime.Runner(one, multiple_px=multiple_px, receptive_field_px=None, scales=scales)
+        return runtime.Runner(one, multiple_px=multiple_px, overlap_px=None, scales=scales)
 
     restored = [runner(watched)(photo) for photo in photos]
 

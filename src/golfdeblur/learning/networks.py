@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from golfdeblur import tiles
 from golfdeblur.errors import ConfigError
 
 
@@ -76,6 +77,9 @@ class ResidualCNN(nn.Module):
 
     receptive_field_px: int | None = None
     """Instance norm takes its statistics from the whole image: every pixel depends on every other."""
+
+    overlap_px: int | None = None
+    """No overlap gives a part of the image the whole image's values."""
 
     channels = 3
     scales = 1
@@ -224,6 +228,15 @@ class ResidualUNet(nn.Module):
         return max(
             max(pixel - low, high - pixel) for pixel in range(self._cell_px) for low, high in [self._needs(pixel)]
         )
+
+    @property
+    def overlap_px(self) -> int:
+        """How far parts of an image must reach beyond what is kept of them, both in whole cells (`tiles`).
+
+        A little less than the receptive field: the pixels that reach furthest do not lie at the edge of their cell.
+        """
+        needs = [self._needs(pixel) for pixel in range(self._cell_px)]
+        return tiles.whole(max(max(-low, high - self._cell_px + 1) for low, high in needs), self.multiple_px)
 
     def _needs(self, pixel: int) -> tuple[int, int]:
         spans = [2 * n for n in self.blocks]  # cells that a level's 3x3 convolutions reach to either side
