@@ -8,6 +8,10 @@ from PIL import Image
 
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.learning import data, pairs
+from golfdeblur.learning.blur import BlurConfig
+from golfdeblur.learning.config import SourceConfig, TrainConfig
+from golfdeblur.learning.mixture import MixtureConfig
+from golfdeblur.learning.train import load_sources
 
 from .test_cli import fails, golf
 
@@ -50,6 +54,22 @@ def test_frames_are_averaged_around_the_middle_one(clip: Path, light: str) -> No
         assert float((blurry / 255 - expected).abs().max()) <= 0.5 / 255 + 1e-6
         first += count
     assert 40 - 13 < first <= 40  # no frame twice, none left out but a rest too short
+
+
+def test_a_clip_that_a_recipe_could_not_cut_is_refused_before_training(clip: Path) -> None:
+    def load(frames: tuple[int, ...], side: int) -> int:
+        recipe = TrainConfig(
+            mixture=MixtureConfig(patch_px=16, block_px=side),
+            blur=BlurConfig(frames=frames),
+            sources=(SourceConfig("clip", "video"),),
+        )
+        return len(load_sources(recipe, {"clip": clip}))
+
+    assert load((7, 39), 48) == 1
+    with pytest.raises(DataError, match="holds 40 video frames; give a clip with at least 41"):
+        load((7, 41), 48)
+    with pytest.raises(DataError, match="64 x 48 px, smaller than 49 px"):
+        load((7,), 49)
 
 
 def test_pairs_from_photos_depend_on_the_seed(photos: Path) -> None:

@@ -85,11 +85,20 @@ def load_pairs(folder: Path, *, blurry: str = "blur", smallest_px: int = 1) -> l
     return pairs
 
 
-def load_video(path: Path) -> Tensor:
-    """Return all frames of a video as (T, 3, H, W) uint8. Raises DataError if it cannot be read or holds none."""
+def load_video(path: Path, *, fewest: int = 1, smallest_px: int = 1) -> Tensor:
+    """Return all frames of a video as (T, 3, H, W) uint8.
+
+    Raises DataError if it cannot be read, holds less than `fewest` frames, or is smaller than `smallest_px` on a side.
+    """
     frames = list(stream_video(path))
-    if not frames:
-        raise DataError(f"{path} holds no video frames; give a clip with at least 13.")
+    if len(frames) < fewest:
+        raise DataError(f"{path} holds {len(frames)} video frames; give a clip with at least {fewest}.")
+    if min(frames[0].shape[1:]) < smallest_px:
+        height, width = frames[0].shape[1:]
+        raise DataError(
+            f"{path} is {width} x {height} px, smaller than {smallest_px} px on a side; give a larger clip or train on "
+            "smaller patches."
+        )
     return torch.stack(frames)
 
 

@@ -348,7 +348,8 @@ def load_sources(config: TrainConfig, paths: dict[str, Path]) -> list[tuple[mixt
         if source.kind == "photos":
             made = mixtures.PhotoSource(data.load_photos(path, smallest_px=smallest), config.blur)
         elif source.kind == "video":
-            made = mixtures.VideoSource(data.load_video(path), source.name, config.blur)
+            frames = data.load_video(path, fewest=max(config.blur.frames), smallest_px=side)
+            made = mixtures.VideoSource(frames, source.name, config.blur)
         else:
             needed = side if source.kind == "pairs" else smallest
             pairs = data.load_pairs(path, blurry=source.blurry, smallest_px=needed)
