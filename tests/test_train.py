@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from golfdeblur import runtime
 from golfdeblur.errors import ConfigError, GolfError, Interrupted
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.blur import BlurConfig
@@ -303,6 +304,21 @@ def test_data_must_match_the_recipe(tmp_path: Path, photos: dict[str, Path]) -> 
         train(dataclasses.replace(TINY, stage="g"), Inputs(photos), tmp_path)
     with pytest.raises(ConfigError, match="--features"):
         train(dataclasses.replace(TINY, perceptual="vgg19"), Inputs(photos), tmp_path)
+    with pytest.raises(ConfigError, match="--features is for a perceptual loss"):
+        train(TINY, Inputs(photos, features=tmp_path), tmp_path)
+    with pytest.raises(ConfigError, match="'photos' is what the held-out photographs are called"):
+        train(TINY, Inputs(photos, validation=photos), tmp_path)
+
+
+def test_a_propagator_must_be_one_and_be_needed(tmp_path: Path, photos: dict[str, Path]) -> None:
+    g = runtime.EMBEDDED / "fast" / "G.safetensors"
+    with pytest.raises(ConfigError, match="--propagator is for a G behind it"):
+        train(TINY, Inputs(photos, propagator=g), tmp_path)
+    with pytest.raises(ConfigError, match="--propagator is for a G behind it"):
+        train(dataclasses.replace(TINY, stage="g", start="blurry"), Inputs(photos, propagator=g), tmp_path)
+    for stage in ("g", "joint"):
+        with pytest.raises(ConfigError, match="is a corrector G"):
+            train(dataclasses.replace(TINY, stage=stage), Inputs(photos, propagator=g), tmp_path)
 
 
 def test_the_perceptual_loss_trains_with_a_measured_balance(tmp_path: Path, photos: dict[str, Path]) -> None:

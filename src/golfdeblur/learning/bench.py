@@ -67,7 +67,7 @@ def _learner(config: TrainConfig, device: torch.device, *, compiled: bool, layou
     with tempfile.TemporaryDirectory() as folder:
         propagator = Path(folder) / "F.safetensors"
         checkpoint.save_network(propagator, networks.build(networks.PRESETS[config.model].f), {})
-        objective, _ = build_objective(config, Inputs({}, propagator=propagator if config.stage == "g" else None))
+        objective, _ = build_objective(config, Inputs({}, propagator=propagator if config.needs_propagator else None))
     objective = objective.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimiser = Optimiser(objective.network, config.optimiser, betas=config.betas, weight_decay=config.weight_decay)
     forward = compile_objective(objective, device) if compiled else objective

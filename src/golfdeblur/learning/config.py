@@ -104,6 +104,11 @@ class TrainConfig:
         for name, value in (("ema", self.ema), *(("betas", beta) for beta in self.betas)):
             _require(0 <= value < 1, f"{name} is {value}; it must lie in [0, 1).")
 
+    @property
+    def needs_propagator(self) -> bool:
+        """Whether the stage starts from a trained F."""
+        return self.stage == "joint" or (self.stage == "g" and self.start == "propagator")
+
 
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Return the learning rate of `step`, counted from 0."""

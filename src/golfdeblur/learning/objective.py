@@ -35,6 +35,10 @@ class Inputs:
     features: Path | None = None
     """The weights of the perceptual loss's feature network."""
 
+    def __post_init__(self) -> None:
+        if "photos" in self.validation:
+            raise ConfigError("'photos' is what the held-out photographs are called; give --validation another name.")
+
 
 class Objective(nn.Module):
     """The loss of one batch: eq. 6 of a Propagator, eq. 4 of a Corrector from x_0 = frozen(y), or both together."""
@@ -74,7 +78,11 @@ class Objective(nn.Module):
 
 
 def build_objective(config: TrainConfig, inputs: Inputs) -> tuple[Objective, dict[str, Any]]:
-    """Return what is minimised, and what the trained network's history starts with."""
+    """Return what is minimised, and what the trained network's history starts with.
+
+    Raises ConfigError where a file that the recipe needs is not given, or one that it has no use for is.
+    """
+    _check_files(config, inputs)
     preset = networks.PRESETS[config.model]
     spec = preset.f if config.stage == "f" else preset.g
     network = networks.build(spec)
@@ -85,21 +93,17 @@ def build_objective(config: TrainConfig, inputs: Inputs) -> tuple[Objective, dic
             raise ConfigError(f"{inputs.initial} is another network ({network.spec}) than the recipe's ({spec}).")
         history["before"] = checkpoint.lineage(network, before)
     features = None
-    if config.perceptual != "none":
-        if inputs.features is None:
-            raise ConfigError(
-                f"The recipe's perceptual loss needs {config.perceptual}; give its weights by --features."
-            )
+    if inputs.features is not None:
         features = perceptual.load_features(config.perceptual, inputs.features)
     loss = losses.Loss(
         config.content, spectrum_weight=config.spectrum_weight, features=features, balance=config.balance
     )
     module: nn.Module = golf.Propagator(network) if config.stage == "f" else golf.Corrector(network)
     frozen = None
-    if config.stage == "joint" or (config.stage == "g" and config.start == "propagator"):
-        if inputs.propagator is None:
-            raise ConfigError(f"Stage {config.stage} needs a trained propagator; give --propagator RUN/F.safetensors.")
+    if inputs.propagator is not None:
         trained, before = checkpoint.load_network(inputs.propagator)
+        if trained.spec == preset.g:
+            raise ConfigError(f"{inputs.propagator} is a corrector G; give the F.safetensors of its propagator.")
         propagator = golf.Propagator(trained)
         if config.stage == "g":
             frozen = propagator.requires_grad_(False).eval()
@@ -108,6 +112,21 @@ def build_objective(config: TrainConfig, inputs: Inputs) -> tuple[Objective, dic
             module = golf.GolfOptimizer(propagator, cast(golf.Corrector, module))
             history["propagator"] = {"sha256": checkpoint.network_hash(trained), "history": before}
     return Objective(module, frozen, loss, iterates=config.iterates, bf16=config.bf16), history
+
+
+def _check_files(config: TrainConfig, inputs: Inputs) -> None:
+    """Raise ConfigError unless --features and --propagator are given exactly where the recipe needs them."""
+    perceptual_loss = config.perceptual != "none"
+    if perceptual_loss and inputs.features is None:
+        raise ConfigError(f"The recipe's perceptual loss needs {config.perceptual}; give its weights by --features.")
+    if inputs.features is not None and not perceptual_loss:
+        raise ConfigError(
+            "--features is for a perceptual loss; leave it out, or add for example --set perceptual=vgg19."
+        )
+    if config.needs_propagator and inputs.propagator is None:
+        raise ConfigError(f"Stage {config.stage} needs a trained propagator; give --propagator RUN/F.safetensors.")
+    if inputs.propagator is not None and not config.needs_propagator:
+        raise ConfigError("--propagator is for a G behind it; leave it out, or give first weights by --initial.")
 
 
 def compile_objective(objective: Objective, device: torch.device, *, processes: int = 1) -> Any:
