@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +110,29 @@ def test_memory_that_runs_out_halves_the_tiles(x: np.ndarray) -> None:
     never = runtime.Runner(lambda tile: scarce(np.zeros((1, 3, 1000, 1000))), multiple_px=8, overlap_px=24)
     with pytest.raises(MemoryError):
         never(large)
+
+
+def test_networks_run_in_the_memory_of_each_other_and_give_it_back() -> None:
+    script = """
+import json, numpy as np, psutil
+from golfdeblur import deblur
+model = deblur.load("fast", runtime="onnxruntime")
+taken = lambda: psutil.Process().memory_info().rss / 2**20
+x = np.random.default_rng(0).random((1, 3, 1008, 1504), np.float32)
+small = x[:, :, :64, :64]
+model.f(small), model.g(small)
+start = taken()
+figures = {}
+for name, step in {"F": model.f, "G": model.g, "F again": model.f}.items():
+    step(x)
+    figures[name] = taken() - start
+model.f.release()
+print(json.dumps({**figures, "released": taken() - start, "in turns": model.f.in_turns}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    mib = json.loads(done.stdout)
+    assert mib["in turns"]
+    assert 1008 * 1504 * 60 / 2**20 < mib["F"] < 1008 * 1504 * 176 / 2**20
+    assert mib["G"] < mib["F"] + 10
+    assert mib["F again"] < mib["F"] + 20
+    assert mib["released"] < 50

@@ -154,14 +154,20 @@ def large_photo(path: Path, width: int, height: int) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("size", "suffix", "budget"),
-    [((6000, 4000), ".jpg", "1G"), ((6000, 4000), ".jpg", "1600M"), ((12_000, 8334), ".tif", "2G")],
-    ids=["24 MP, low strips", "24 MP, high strips", "100 MP"],
+    [
+        ((6000, 4000), ".jpg", "1G"),
+        ((6000, 4000), ".jpg", "1400M"),
+        ((6000, 4000), ".jpg", "1600M"),
+        ((12_000, 8334), ".tif", "2G"),
+    ],
+    ids=["24 MP, low strips", "24 MP, high strips", "24 MP, whole", "100 MP"],
 )
 def test_a_large_photo_keeps_to_its_budget(size: tuple[int, int], suffix: str, budget: str, tmp_path: Path) -> None:
     path, out = tmp_path / f"large{suffix}", tmp_path / f"out{suffix}"
     large_photo(path, *size)
     command = [sys.executable, "-m", "golfdeblur", "deblur", str(path), "-o", str(out), "--max-memory", budget]
     seconds, peak_mib = run_alone(command)
-    assert peak_mib * 2**20 <= memory.parse_size(budget), f"{seconds:.0f} s"
+    print(f"{size[0]} x {size[1]}, {budget}: {peak_mib:.0f} MiB, {seconds:.0f} s")  # for docs/performance.md: pytest -s
+    assert peak_mib * 2**20 <= memory.parse_size(budget)
     with Image.open(out) as made:
         assert made.size == size

@@ -6,6 +6,7 @@ Reduced precision is accepted only where it agrees with float32 on a test image 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ class Engine:
 
     run: Network
     release: Callable[[], None] = _nothing
+    in_turns: bool = False
+    """It takes no memory beside that which another such network took: they run in turns."""
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Compute the network."""
@@ -61,6 +64,12 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
+
+STAYING_BYTES = 16 * 2**20
+"""Address space for what stays as long as a network: the weights of several."""
+
+RUN_BYTES = 2**30
+"""Address space for what a run needs: more than any tile; a larger frame gets more."""
 
 PROVIDER_OPTIONS = {"cuda": {"use_tf32": "0"}}
 """Where nothing is said, convolutions on an NVIDIA GPU round what they multiply to 11 bits (TF32)."""
@@ -130,6 +139,27 @@ def _memory_errors() -> Iterator[None]:
         raise
 
 
+@functools.cache
+def _shared_memory() -> bool:
+    """Give all networks on the CPU one stretch of address space for their runs; return whether onnxruntime has it.
+
+    Left alone, every network keeps pieces of powers of two, into which the maps of a large tile fit badly, and never
+    gives its first back: F and G kept 1,100 MiB for tiles of 6.5 megapixels, and 500 after `release`. Of one stretch
+    only what a run writes to is taken from the system: 710 MiB, and 8 (docs/log.md, 2026-11-29, evening).
+    """
+    import onnxruntime
+
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    sizes = {"initial_chunk_size_bytes": STAYING_BYTES, "initial_growth_chunk_size_bytes": RUN_BYTES}
+    try:
+        onnxruntime.create_and_register_allocator(info, onnxruntime.OrtArenaCfg(sizes))
+    except Exception:  # another library has registered its own in this process; there is no base class for this
+        return False
+    return True
+
+
 def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
     import onnxruntime
 
@@ -142,6 +172,10 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # A second run of a size would take one block for all that its first run took piece by piece, and keep both.
     options.enable_mem_pattern = False
+    on_cpu = provider == PROVIDERS["onnxruntime"]
+    shared = on_cpu and _shared_memory()
+    if shared:
+        options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         providers = [(provider, PROVIDER_OPTIONS.get(name, {}))]
         session = onnxruntime.InferenceSession(content, options, providers=providers)
@@ -160,12 +194,16 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
             return session.run(None, {"x": x})[0]
 
     def release() -> None:
-        # The arena keeps what the largest run took; it shrinks after a run that asks for it (always asking costs 13 %).
+        # What the largest run took is kept; it is given back after a run that asks for it (always asking costs 13 %).
         options = onnxruntime.RunOptions()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         session.run(None, {"x": np.zeros((1, channels, RELEASE_PX, RELEASE_PX), np.float32)}, options)
 
-    return Engine(run, release if provider == PROVIDERS["onnxruntime"] else _nothing)
+    if not on_cpu:
+        return Engine(run)
+    release()  # only what comes after this lies in one stretch
+    # An 8-bit F takes a little more than config.json says of F: with what it says of G, that is enough.
+    return Engine(run, release, in_turns=shared and name == "onnxruntime")
 
 
 def _openvino(content: bytes, *, bf16: bool) -> Network:

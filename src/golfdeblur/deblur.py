@@ -178,7 +178,7 @@ class Model:
 
     def _plan(self, picture: Picture, stages: list[Runner], held_bytes: int) -> memory.Plan:
         width, height = picture.size
-        entries = self.weights.config["networks"].values()
+        each = [x.get("bytes_per_px", UNKNOWN_BYTES_PER_PX) for x in self.weights.config["networks"].values()]
         overlaps = [stage.overlap_px for stage in stages if stage.overlap_px is not None]
         need = memory.Need(
             width,
@@ -188,7 +188,7 @@ class Model:
             + (memory.HINT_BYTES_PER_PX * width * height if self.f.scales > 1 else 0),
             stages=len(stages),
             overlap_px=max(overlaps) if len(overlaps) == len(stages) else 0,
-            bytes_per_px=sum(entry.get("bytes_per_px", UNKNOWN_BYTES_PER_PX) for entry in entries),
+            bytes_per_px=max(each) if self.f.in_turns else sum(each),
         )
         kept = sum(frames.nbytes for frames in self._kept)
         return memory.plan(need, memory.default_budget(kept) if self.max_memory is None else self.max_memory)
@@ -263,7 +263,6 @@ def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restore
     hint = None
     if f.scales > 1:
         hint = f.hint(halved(picture.rows, picture.size, multiple=f.multiple_px))
-        f.release()  # its tiles were of another size
     blocks: Iterator[np.ndarray] = (picture.rows(top, min(top + rows, height)) for top in range(0, height, rows))
 
     def through(index: int, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -14,8 +14,8 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 PROCESS_BYTES = 260 * 2**20
 """What the process takes without any picture: Python, numpy and the runtime."""
 
-LARGEST_TILE_PX = 6_100_000
-"""Larger tiles save little overlap and take more memory (docs/performance.md)."""
+LARGEST_TILE_PX = 6_600_000
+"""Half of a photo of 12 megapixels with its overlap, or a quarter of one of 24; larger tiles save little."""
 
 STRIP_ROWS = (1024, 768, 512, 384, 256, 128, 64)
 CELL_PX = 16
@@ -47,7 +47,7 @@ class Need:
     overlap_px: int
     """The largest overlap of the stages; 0 if they cannot be tiled."""
     bytes_per_px: int
-    """What the networks together take for each pixel of a tile: a runtime keeps the memory of each for the next."""
+    """What the networks together take for each pixel of a tile: most runtimes keep the memory of each for the next."""
 
 
 @dataclass(frozen=True)

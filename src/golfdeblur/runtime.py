@@ -73,6 +73,7 @@ class Weights:
             overlap_px=_overlap_px(entry),
             scales=scales,
             release=network.release,
+            in_turns=network.in_turns,
             runtime=name,
         )
 
@@ -149,6 +150,7 @@ class Runner:
         overlap_px: int | None,
         scales: int = 1,
         release: Callable[[], None] = lambda: None,
+        in_turns: bool = False,
         runtime: str = "",
     ) -> None:
         self._network = network
@@ -156,6 +158,8 @@ class Runner:
         """Which of `backends.RUNTIMES` computes the network."""
         self.release = release
         """Give the memory of the last runs back."""
+        self.in_turns = in_turns
+        """Whether it runs in the memory that the other networks ran in (`backends.Engine`)."""
         self.multiple_px = multiple_px
         self.overlap_px = overlap_px
         """How far parts of an image must overlap (`tiles`); None: the network must see it whole."""
@@ -182,9 +186,8 @@ class Runner:
         else:
             size = (whole(height, self.multiple_px) // 2, whole(width, self.multiple_px) // 2)
             hint = np.zeros((batch, channels, *size), half.dtype)
-        made = self._one_scale(half, hint, None)
-        made -= half
-        return made
+        # A new array: the network's own may lie in the middle of the memory that the next run's maps would fit into.
+        return self._one_scale(half, hint, None) - half
 
     def _halved(self, x: np.ndarray) -> np.ndarray:
         size = x.shape[3], x.shape[2]

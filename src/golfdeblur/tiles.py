@@ -120,6 +120,7 @@ def run_tiled(
             made = network(given)
             (y0, y1), (x0, x1) = rows.keep, columns.keep
             out[:, :, y0:y1, x0:x1] = made[:, :, y0 - top : y1 - top, x0 - left : x1 - left]
+            del made  # it may lie in the memory that the next tile's maps would fit into
     return out
 
 
