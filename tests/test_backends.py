@@ -136,3 +136,19 @@ print(json.dumps({**figures, "released": taken() - start, "in turns": model.f.in
     assert mib["G"] < mib["F"] + 10
     assert mib["F again"] < mib["F"] + 20
     assert mib["released"] < 50
+
+
+def test_memory_that_another_library_shares_is_left_alone(x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = runtime.find_weights("fast")
+    ours = weights.load("F", "onnxruntime")
+    assert ours.in_turns
+    assert not weights.load("F", "onnxruntime-int8").in_turns  # its need is counted otherwise
+
+    def registered(info: object, arena: object) -> None:
+        raise RuntimeError("An allocator for this device has already been registered for sharing.")
+
+    monkeypatch.setattr("onnxruntime.create_and_register_allocator", registered)
+    monkeypatch.setattr(backends, "_shared_memory", backends._shared_memory.__wrapped__)  # asked once otherwise
+    alone = weights.load("F", "onnxruntime")
+    assert not alone.in_turns
+    assert np.array_equal(alone(x), ours(x))
