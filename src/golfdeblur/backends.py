@@ -55,7 +55,7 @@ RUNTIMES = {
 REDUCED = {"openvino-bf16": 50.0, "torch-bf16": 50.0, "coreml": 50.0, "onnxruntime-int8": 38.0}
 """Runtimes that may compute with fewer bits than float32, and the decibels to which they must agree with it."""
 
-RELEASE_PX = 64
+RELEASE_PX = 128
 """The side of the small image after which memory is given back; a multiple of every network's cell."""
 
 PROVIDERS = {
