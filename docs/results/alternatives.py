@@ -4,7 +4,8 @@
 
 WHAT is `post`, the other reading of the paper's basic block (Conv, IN, ReLU twice, and IN before the projection);
 `narrow`, the paper's F with G's 16 filters; `soap`, SOAP instead of Muon for the hidden kernels, which needs
-`pip install --no-deps pytorch-optimizer` (4.1.0 here), and cannot resume; `as-is`, nothing. Needs the extra `train`.
+`pip install --no-deps pytorch-optimizer` (4.1.0 here), and cannot resume; `any-crop`, crops of photographs wherever
+they fall instead of where there is texture in focus; `as-is`, nothing. Needs the extra `train`.
 """
 
 import sys
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from golfdeblur.cli import main
 from golfdeblur.errors import ConfigError
-from golfdeblur.learning import networks, optimiser
+from golfdeblur.learning import mixture, networks, optimiser
 
 
 class PostActivationBlock(nn.Module):
@@ -85,8 +86,10 @@ def take(what: str) -> None:
         networks.PRESETS["paper"] = networks.Preset(f=paper.g, g=paper.g)
     elif what == "soap":
         optimiser.Muon = Soap
+    elif what == "any-crop":
+        mixture._in_focus = lambda *_: True
     elif what != "as-is":
-        sys.exit(f"{what} is unknown; give post, narrow, soap or as-is.")
+        sys.exit(f"{what} is unknown; give post, narrow, soap, any-crop or as-is.")
 
 
 if __name__ == "__main__":
