@@ -36,6 +36,23 @@ def test_every_runtime_computes_the_same(name: str, letter: str, x: np.ndarray) 
     assert np.abs(out - expected).max() < 1e-4
 
 
+def test_openvino_gets_operations_that_it_computes_fast(x: np.ndarray) -> None:
+    import openvino
+    from openvino import opset13
+
+    folder, core, x = runtime.EMBEDDED / "fast", openvino.Core(), x[:, :, :72, :128]
+    for letter, shuffles, given in (("F", 3, np.concatenate([x, 0.1 * x], axis=1)), ("G", 2, x)):
+        model = core.read_model(folder / f"{letter}.onnx")
+        before = core.compile_model(model.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)[0]
+        made = backends._for_openvino(model, opset13)
+        kinds = [node.get_type_name() for node in made.get_ordered_ops()]
+        assert kinds.count("DepthToSpace") == shuffles
+        assert "Transpose" not in kinds
+        after = core.compile_model(made, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)[0]
+        assert after.shape == x.shape
+        assert np.abs(after - before).max() < 1e-6
+
+
 @pytest.mark.parametrize("name", ["openvino-bf16", "torch-bf16", "onnxruntime-int8"])
 def test_reduced_precision_agrees_or_is_refused(name: str, x: np.ndarray, reference: np.ndarray) -> None:
     try:

@@ -131,8 +131,9 @@ def whole(length: int, multiple: int) -> int:
 
 def mirrored(length: int, to: int) -> np.ndarray:
     """Return which pixel lies at each place of an axis of `length` pixels that is mirrored at its end up to `to`."""
-    # A mirrored border continues the texture; 'symmetric' also does for images of one pixel.
-    return np.pad(np.arange(length), (0, to - length), mode="symmetric")
+    # A mirrored border continues the texture; with the last pixel twice it also does for images of one pixel.
+    place = np.arange(to) % (2 * length)
+    return np.minimum(place, 2 * length - 1 - place)
 
 
 def fill(x: np.ndarray, *, out: np.ndarray) -> np.ndarray:
