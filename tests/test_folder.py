@@ -14,6 +14,7 @@ from PIL import Image
 import golfdeblur
 from golfdeblur import folder, image
 from golfdeblur.cli import files
+from golfdeblur.errors import ImageError
 
 from .test_cli import fails, golf
 
@@ -209,6 +210,29 @@ def test_a_result_without_its_line_is_made_again(album: Path, tmp_path: Path, ti
     (out / folder.MANIFEST).write_text("\n".join(lines[:-1]) + "\n")  # killed between the file and its line
     assert "output_sha256" not in json.loads(lines[-2])
     assert golf(*command).stdout.splitlines()[-1].startswith("1 deblurred, 2 done before")
+
+
+def test_a_file_that_another_process_has_just_written_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = folder.Job(tmp_path / "a.png", tmp_path / "out.png", "a.png")
+    job.source.write_bytes(b"source")
+    manifest, other = folder.Manifest(tmp_path, {}), folder.Manifest(tmp_path, {})
+    check = image.check_writable
+
+    def another_is_faster(path: Path, *, force: bool) -> None:
+        other.begin(job)
+        job.target.write_bytes(b"result")
+        check(path, force=force)
+
+    monkeypatch.setattr(image, "check_writable", another_is_faster)
+    manifest.check_writable(job)
+    monkeypatch.undo()
+    other.record(job, folder.file_hash(job.source), {})
+    manifest.check_writable(job)
+    job.target.write_bytes(b"the user's")
+    with pytest.raises(ImageError, match="exists already"):
+        manifest.check_writable(job)
 
 
 def test_two_processes_do_no_harm(album: Path, tmp_path: Path, tiny_model: Path) -> None:

@@ -116,6 +116,17 @@ class Manifest:
             return False
         return "output_sha256" not in entry or entry["output_sha256"] == file_hash(job.target)
 
+    def check_writable(self, job: Job) -> None:
+        """Raise ImageError unless the target can be written: nothing is there, or what the manifest knows.
+
+        The manifest is read after the file is seen: another process names it there before it writes it.
+        """
+        try:
+            image.check_writable(job.target, force=False)
+        except ImageError:
+            if not self.is_ours(job, self.entries().get(job.name)):
+                raise
+
     def begin(self, job: Job) -> None:
         """Append that `job` is being written: nothing was at its target, or something of ours."""
         self._append({"name": job.name})

@@ -63,11 +63,13 @@ def deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Man
         try:
             digest = folder.file_hash(job.source)
             # Another process may have written it since, or the user: only what the manifest knows is replaced.
-            entry = manifest.entries().get(job.name)
-            if not how.force and manifest.is_done(job, entry):
+            if not how.force and manifest.is_done(job, manifest.entries().get(job.name)):
                 continue
             job.target.parent.mkdir(parents=True, exist_ok=True)
-            image.check_writable(job.target, force=how.force or manifest.is_ours(job, entry))
+            if how.force:
+                image.check_writable(job.target, force=True)
+            else:
+                manifest.check_writable(job)
             manifest.begin(job)  # from here on whatever is there is ours, also if the run is killed
             report = deblur_file(model, job.source, read, job.target, dataclasses.replace(how, force=True))
             manifest.record(job, digest, report)
