@@ -212,9 +212,7 @@ def test_a_result_without_its_line_is_made_again(album: Path, tmp_path: Path, ti
     assert golf(*command).stdout.splitlines()[-1].startswith("1 deblurred, 2 done before")
 
 
-def test_a_file_that_another_process_has_just_written_is_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_another_process_has_just_written_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = folder.Job(tmp_path / "a.png", tmp_path / "out.png", "a.png")
     job.source.write_bytes(b"source")
     manifest, other = folder.Manifest(tmp_path, {}), folder.Manifest(tmp_path, {})
