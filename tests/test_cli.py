@@ -312,3 +312,23 @@ def test_a_lost_interrupt_ends_the_loop_before_the_next_item() -> None:
         lose_one()
     assert seen == [0, 1]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "0"), ({"NUMPY_MADVISE_HUGEPAGE": "1"}, "1")])
+def test_numpy_is_asked_for_small_pages_before_it_is_imported(
+    given: dict[str, str], found: str, jpeg: Path, tmp_path: Path, tiny_model: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, os\n"
+        "real = builtins.__import__\n"
+        "def spy(name, *rest, **more):\n"
+        "    if name == 'numpy' and builtins.__import__ is spy:\n"
+        "        builtins.__import__ = real\n"
+        "        print('pages', os.environ.get('NUMPY_MADVISE_HUGEPAGE'), flush=True)\n"
+        "    return real(name, *rest, **more)\n"
+        "builtins.__import__ = spy\n"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "NUMPY_MADVISE_HUGEPAGE"}
+    result = golf("deblur", jpeg, "-m", tiny_model, env=clean | given | {"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == f"pages {found}"

@@ -5,12 +5,15 @@ python docs/results/time_split.py PHOTO [STEPS]
 PHOTO, any photo, is enlarged to 4000 x 3000 px first.
 """
 
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from PIL import Image
+
+os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")  # as the command does, before numpy is imported
 
 import golfdeblur
 from golfdeblur import backends
