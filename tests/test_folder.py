@@ -224,13 +224,13 @@ def test_a_file_that_another_process_has_just_written_is_ours(tmp_path: Path, mo
         check(path, force=force)
 
     monkeypatch.setattr(image, "check_writable", another_is_faster)
-    manifest.check_writable(job)
+    manifest.check_writable(job, force=False)
     monkeypatch.undo()
     other.record(job, folder.file_hash(job.source), {})
-    manifest.check_writable(job)
+    manifest.check_writable(job, force=False)
     job.target.write_bytes(b"the user's")
     with pytest.raises(ImageError, match="exists already"):
-        manifest.check_writable(job)
+        manifest.check_writable(job, force=False)
 
 
 def test_two_processes_do_no_harm(album: Path, tmp_path: Path, tiny_model: Path) -> None:

@@ -238,7 +238,7 @@ def _for_openvino(model: Any, operations: Any) -> Any:
     """Return the openvino.Model with its pixel shuffles and its last addition as `operations` that it computes faster.
 
     The transpositions of a pixel shuffle, which onnxruntime prefers, and that addition, three channels at a time, made
-    half of G's time and a tenth of F's (docs/performance.md). All values stay the same.
+    half of G's time and a tenth of F's (docs/log.md, 2026-11-30). In float32 the values stay the same.
     """
     for node in model.get_ordered_ops():
         chain = [node]
@@ -270,7 +270,7 @@ def _torch(path: Path, *, bf16: bool) -> Network:
     network, _ = checkpoint.load_network(path)
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     network = network.to(torch.device(kind)).eval()
-    # 1.4 times as fast on a CPU. In float32, what others compare with, torch is left as it computes by itself.
+    # 1.4 times as fast where measured. In float32, what others compare with, torch is left as it computes by itself.
     layout = torch.channels_last if bf16 and kind == "cpu" else torch.contiguous_format
     network = cast(Any, network).to(memory_format=layout)
 

@@ -116,13 +116,13 @@ class Manifest:
             return False
         return "output_sha256" not in entry or entry["output_sha256"] == file_hash(job.target)
 
-    def check_writable(self, job: Job) -> None:
-        """Raise ImageError unless the target can be written: nothing is there, or what the manifest knows.
+    def check_writable(self, job: Job, *, force: bool) -> None:
+        """Raise ImageError unless the target can be written: nothing is there, what the manifest knows, or `force`.
 
         The manifest is read after the file is seen: another process names it there before it writes it.
         """
         try:
-            image.check_writable(job.target, force=False)
+            image.check_writable(job.target, force=force)
         except ImageError:
             if not self.is_ours(job, self.entries().get(job.name)):
                 raise

@@ -66,10 +66,7 @@ def deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Man
             if not how.force and manifest.is_done(job, manifest.entries().get(job.name)):
                 continue
             job.target.parent.mkdir(parents=True, exist_ok=True)
-            if how.force:
-                image.check_writable(job.target, force=True)
-            else:
-                manifest.check_writable(job)
+            manifest.check_writable(job, force=how.force)
             manifest.begin(job)  # from here on whatever is there is ours, also if the run is killed
             report = deblur_file(model, job.source, read, job.target, dataclasses.replace(how, force=True))
             manifest.record(job, digest, report)
