@@ -9,7 +9,7 @@ import golfdeblur
 
 ROOT = Path(golfdeblur.__file__).parent
 LAYERS = {
-    "errors": 0, "atomic": 0,
+    "errors": 0, "atomic": 0, "bands": 0,
     "picture": 1, "metrics": 1, "tiles": 1, "backends": 1,
     "image16": 2, "memory": 2,
     "image": 3, "strokes": 3, "runtime": 3,

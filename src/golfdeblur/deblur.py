@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from golfdeblur import DEFAULT_MODEL, image, memory
+from golfdeblur import DEFAULT_MODEL, bands, image, memory
 from golfdeblur.errors import ImageError
 from golfdeblur.picture import Picture, from_pil, from_samples, to_pil, turn
 from golfdeblur.runtime import Runner, Weights, find_weights
 from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, check_steps, strokes
-from golfdeblur.tiles import ROWS_IN_CACHE, halved, run_faded, run_in_strips, spans
+from golfdeblur.tiles import halved, run_faded, run_in_strips, spans
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -207,7 +207,8 @@ class Model:
         def in_turn(network: Runner) -> Callable[[np.ndarray], np.ndarray]:
             return lambda x: network(x, out=next(turns))
 
-        y = picture.rows(0, picture.size[1], out=frames[0])
+        y = frames[0]
+        bands.each(lambda top, bottom: picture.rows(top, bottom, out=y[:, :, top:bottom]), picture.size[1])
         return strokes(in_turn(self.f), in_turn(self.g) if self.g else None, y, steps=steps, stop_below=stop_below)
 
     def __call__(self, y: np.ndarray, *, steps: int = STEPS) -> np.ndarray:
@@ -305,8 +306,7 @@ def _run_in_faded_tiles(picture: Picture, stages: list[Runner], side: int) -> Re
 
 def with_stroke(picture: Picture, stroke: Stroke) -> Picture:
     """Return `picture` with the pixels of a stroke, clipped to [0, 1]."""
-    rows = range(0, stroke.pixels.shape[2], ROWS_IN_CACHE)
-    return picture.repainted(stroke.pixels[:, :, top : top + ROWS_IN_CACHE] for top in rows)
+    return picture.repainted([stroke.pixels])
 
 
 def default_output(path: Path) -> Path:

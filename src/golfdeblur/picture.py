@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
+from golfdeblur import bands
 from golfdeblur.errors import ImageError
 
 ORIENTATION_TAG = 0x0112
@@ -22,9 +23,6 @@ DESCRIPTIVE_TAGS = {269, 270, 271, 272, ORIENTATION_TAG, 285, 305, 306, 315, 316
 
 APPENDED = (b"Container:Directory", b"MicroVideo")
 """In the XMP of a phone's moving or HDR photo: more than one picture lies in the file, and only the first is kept."""
-
-ROWS_AT_ONCE = 64
-"""So many rows are turned into samples at once: they stay in the processor's cache."""
 
 Layout = Literal["L", "RGB"]
 
@@ -82,12 +80,7 @@ class Picture:
         """Return the same picture with other colour, given as consecutive blocks of rows, (1, 3, h, W), any range."""
         colour, top = np.empty_like(self.colour), 0
         for block in blocks:
-            values = np.clip(block[0], 0, 1).transpose(1, 2, 0)
-            if self.layout == "L":
-                values = values.mean(axis=2, keepdims=True)
-            if colour.dtype != np.float32:
-                values = np.rint(values * np.float32(np.iinfo(colour.dtype).max))
-            colour[top : top + block.shape[2]] = values
+            _paint(block[0], out=colour[top : top + block.shape[2]])
             top += block.shape[2]
         return replace(self, colour=colour)
 
@@ -107,6 +100,20 @@ class Picture:
             return self
         alpha = None if self.alpha is None else (self.alpha >> 8).astype(np.uint8)
         return replace(self, colour=((self.colour.astype(np.uint32) + 128) // 257).astype(np.uint8), alpha=alpha)
+
+
+def _paint(planes: np.ndarray, *, out: np.ndarray) -> None:
+    """Write (3, H, W) float32, any range, to `out`, (H, W, 1) or (H, W, 3) as in `Picture.colour`."""
+
+    def paint(top: int, bottom: int) -> None:
+        values = np.clip(planes[:, top:bottom], 0, 1).transpose(1, 2, 0)
+        if out.shape[2] == 1:
+            values = values.mean(axis=2, keepdims=True)
+        if out.dtype != np.float32:
+            values = np.rint(values * np.float32(np.iinfo(out.dtype).max))
+        out[top:bottom] = values
+
+    bands.each(paint, len(out))
 
 
 def from_samples(samples: np.ndarray, keep: Keepsakes | None = None) -> Picture:
@@ -153,8 +160,8 @@ def _samples(picture: Image.Image) -> np.ndarray:
     width, height = picture.size
     like = np.asarray(picture.crop((0, 0, width, 1)))
     samples = np.empty((height, *like.shape[1:]), like.dtype)
-    for top in range(0, height, ROWS_AT_ONCE):
-        bottom = min(top + ROWS_AT_ONCE, height)
+    for top in range(0, height, bands.ROWS):
+        bottom = min(top + bands.ROWS, height)
         samples[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
     return samples
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from golfdeblur import bands
 from golfdeblur.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 STEPS = 3
 MOST_STEPS = 100
-ROWS = 64
 STOP_BELOW = 0.1 / 255
 """A stroke that changes the mean pixel by less than a tenth of a grey level is the last."""
 
@@ -35,9 +35,12 @@ class Stroke:
 
 
 def mean_change(x: np.ndarray, before: np.ndarray) -> float:
-    """Return the mean |x - before| of (B, 3, H, W), some rows at a time, which large frames need."""
-    rows = (abs(x[:, :, top : top + ROWS] - before[:, :, top : top + ROWS]) for top in range(0, x.shape[2], ROWS))
-    return sum(float(part.sum(dtype="float64")) for part in rows) / x.size
+    """Return the mean |x - before| of (B, 3, H, W)."""
+
+    def change(top: int, bottom: int) -> float:
+        return float(abs(x[:, :, top:bottom] - before[:, :, top:bottom]).sum(dtype="float64"))
+
+    return sum(bands.each(change, x.shape[2])) / x.size
 
 
 def check_steps(steps: int) -> None:

@@ -16,13 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from golfdeblur import bands
 from golfdeblur.errors import ConfigError
 
 Network = Callable[[np.ndarray], np.ndarray]
 """From (B, C, H, W) to the same shape."""
-
-ROWS_IN_CACHE = 64
-"""So many rows of a large picture, worked on at once, stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,8 @@ def best_tile(image: tuple[int, int], *, tile_px: int, overlap: int, multiple: i
     height, width = (whole(length, multiple) for length in image)
     smallest = 2 * overlap + multiple
     best, least = (min(smallest, height), min(smallest, width)), float("inf")
-    for bands in range(1, height // multiple + 1):
-        rows = _share(height, bands, overlap, multiple)
+    for down in range(1, height // multiple + 1):
+        rows = _share(height, down, overlap, multiple)
         widest = tile_px // rows // multiple * multiple
         if widest < min(smallest, width):
             continue
@@ -119,7 +117,7 @@ def run_tiled(
                 join(part, hint[:, :, top // 2 : bottom // 2, left // 2 : right // 2], out=given)
             made = network(given)
             (y0, y1), (x0, x1) = rows.keep, columns.keep
-            out[:, :, y0:y1, x0:x1] = made[:, :, y0 - top : y1 - top, x0 - left : x1 - left]
+            copy(made[:, :, y0 - top : y1 - top, x0 - left : x1 - left], out=out[:, :, y0:y1, x0:x1])
             del made  # it may lie in the memory that the next tile's maps would fit into
     return out
 
@@ -136,10 +134,19 @@ def mirrored(length: int, to: int) -> np.ndarray:
     return np.minimum(place, 2 * length - 1 - place)
 
 
+def copy(x: np.ndarray, *, out: np.ndarray) -> None:
+    """Write `x`, (B, C, H, W), to `out`, of the same shape."""
+
+    def rows(top: int, bottom: int) -> None:
+        out[:, :, top:bottom] = x[:, :, top:bottom]
+
+    bands.each(rows, x.shape[2])
+
+
 def fill(x: np.ndarray, *, out: np.ndarray) -> np.ndarray:
     """Write `x`, (B, C, h, w), to the upper left of `out`, (B, C, H, W), and mirror it into what is left of that."""
     height, width = x.shape[2:]
-    out[:, :, :height, :width] = x
+    copy(x, out=out[:, :, :height, :width])
     out[:, :, height:, :width] = out[:, :, mirrored(height, out.shape[2])[height:], :width]
     out[:, :, :, width:] = out[:, :, :, mirrored(width, out.shape[3])[width:]]
     return out
@@ -149,30 +156,39 @@ def join(x: np.ndarray, hint: np.ndarray, *, out: np.ndarray) -> np.ndarray:
     """Write `x` (`fill`) and `hint`, (B, C, H/2, W/2), enlarged pixel by pixel, into `out`, (B, 2 C, H, W)."""
     channels = x.shape[1]
     fill(x, out=out[:, :channels])
-    for row in (0, 1):
-        for column in (0, 1):
-            out[:, channels:, row::2, column::2] = hint
+
+    def rows(top: int, bottom: int) -> None:
+        enlarged = out[:, channels:, 2 * top : 2 * bottom]
+        for row in (0, 1):
+            for column in (0, 1):
+                enlarged[:, :, row::2, column::2] = hint[:, :, top:bottom]
+
+    bands.each(rows, hint.shape[2])
     return out
 
 
 def halved(rows: Callable[[int, int], np.ndarray], size: tuple[int, int], *, multiple: int) -> np.ndarray:
     """Return an image, continued to whole cells of `multiple` pixels (even), at half the size: means of four pixels.
 
-    `rows(top, bottom)` gives the rows of the image of `size` = (width, height), (B, C, bottom - top, W) each.
+    `rows(top, bottom)` gives the rows of the image of `size` = (width, height), (B, C, bottom - top, W) each, also to
+    several threads at once.
     """
     width, height = size
     down, across = (mirrored(length, whole(length, multiple)) for length in (height, width))
     out = np.empty((*rows(0, 1).shape[:2], len(down) // 2, len(across) // 2), np.float32)
-    for top in range(0, len(down), ROWS_IN_CACHE):
-        wanted = down[top : top + ROWS_IN_CACHE]
+
+    def halve(top: int, bottom: int) -> None:
+        wanted = down[top:bottom]
         low = int(wanted.min())
         planes = rows(low, int(wanted.max()) + 1).take(wanted - low, axis=2)
         if len(across) > width:
             planes = planes.take(across, axis=3)
         pairs = planes[:, :, 0::2] + planes[:, :, 1::2]
-        half = out[:, :, top // 2 : (top + ROWS_IN_CACHE) // 2]
+        half = out[:, :, top // 2 : bottom // 2]
         np.add(pairs[..., 0::2], pairs[..., 1::2], out=half)
         half *= 0.25
+
+    bands.each(halve, len(down))
     return out
 
 
