@@ -5,7 +5,7 @@ import pytest
 from golfdeblur import bands
 
 
-@pytest.mark.parametrize("height", [1, 64, 65, 511, 512, 1000])
+@pytest.mark.parametrize("height", [1, 32, 33, 511, 512, 1000])
 def test_bands_cover_every_row_once_and_come_in_order(height: int) -> None:
     made = bands.each(lambda top, bottom: list(range(top, bottom)), height)
     assert [row for band in made for row in band] == list(range(height))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-ROWS = 64
+ROWS = 32
 """So many rows of a large picture, worked on at once, stay in the processor's cache."""
 
 FEW_ROWS = 512
