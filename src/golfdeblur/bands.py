@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-ROWS = 32
-"""So many rows of a large picture, worked on at once, stay in the processor's cache."""
+PIXELS = 2**17
+"""So many pixels of a large picture, worked on at once, stay in the processor's cache."""
 
-FEW_ROWS = 512
-"""Pictures of fewer rows are done before other threads have started."""
+FEW = 4
+"""So many bands are done before other threads have started."""
 
 MOST_THREADS = 4
 """Each takes memory for what comes and goes."""
@@ -19,15 +19,20 @@ MOST_THREADS = 4
 Result = TypeVar("Result")
 
 
-def each(work: Callable[[int, int], Result], height: int) -> list[Result]:
-    """Return `work(top, bottom)` of every band of a picture of `height` rows, from the first to the last.
+def tops(height: int, width: int) -> range:
+    """Return the first row of every band, an even one; the step is what a band has of rows."""
+    return range(0, height, max(2, PIXELS // width // 2 * 2))
+
+
+def each(work: Callable[[int, int], Result], height: int, width: int) -> list[Result]:
+    """Return `work(top, bottom)` of every band of a picture of that size in pixels, from the first to the last.
 
     Several threads work on the bands of a large picture, so `work` may only write to its own rows. What it raises is
     raised.
     """
-    tops = range(0, height, ROWS)
-    bottoms = [min(top + ROWS, height) for top in tops]
-    if height < FEW_ROWS:
-        return list(map(work, tops, bottoms))
+    first = tops(height, width)
+    last = [min(top + first.step, height) for top in first]
+    if len(first) <= FEW:
+        return list(map(work, first, last))
     with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        return list(pool.map(work, tops, bottoms))
+        return list(pool.map(work, first, last))

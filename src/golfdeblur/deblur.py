@@ -208,7 +208,7 @@ class Model:
             return lambda x: network(x, out=next(turns))
 
         y = frames[0]
-        bands.each(lambda top, bottom: picture.rows(top, bottom, out=y[:, :, top:bottom]), picture.size[1])
+        bands.each(lambda top, bottom: picture.rows(top, bottom, out=y[:, :, top:bottom]), *y.shape[2:])
         return strokes(in_turn(self.f), in_turn(self.g) if self.g else None, y, steps=steps, stop_below=stop_below)
 
     def __call__(self, y: np.ndarray, *, steps: int = STEPS) -> np.ndarray:

@@ -38,9 +38,10 @@ def mean_change(x: np.ndarray, before: np.ndarray) -> float:
     """Return the mean |x - before| of (B, 3, H, W)."""
 
     def change(top: int, bottom: int) -> float:
-        return float(abs(x[:, :, top:bottom] - before[:, :, top:bottom]).sum(dtype="float64"))
+        moved = abs(x[:, :, top:bottom] - before[:, :, top:bottom])
+        return float(moved.sum(axis=3).sum(dtype="float64"))
 
-    return sum(bands.each(change, x.shape[2])) / x.size
+    return sum(bands.each(change, *x.shape[2:])) / x.size
 
 
 def check_steps(steps: int) -> None:

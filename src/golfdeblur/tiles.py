@@ -140,7 +140,7 @@ def copy(x: np.ndarray, *, out: np.ndarray) -> None:
     def rows(top: int, bottom: int) -> None:
         out[:, :, top:bottom] = x[:, :, top:bottom]
 
-    bands.each(rows, x.shape[2])
+    bands.each(rows, *x.shape[2:])
 
 
 def fill(x: np.ndarray, *, out: np.ndarray) -> np.ndarray:
@@ -163,7 +163,7 @@ def join(x: np.ndarray, hint: np.ndarray, *, out: np.ndarray) -> np.ndarray:
             for column in (0, 1):
                 enlarged[:, :, row::2, column::2] = hint[:, :, top:bottom]
 
-    bands.each(rows, hint.shape[2])
+    bands.each(rows, *hint.shape[2:])
     return out
 
 
@@ -180,7 +180,9 @@ def halved(rows: Callable[[int, int], np.ndarray], size: tuple[int, int], *, mul
     def halve(top: int, bottom: int) -> None:
         wanted = down[top:bottom]
         low = int(wanted.min())
-        planes = rows(low, int(wanted.max()) + 1).take(wanted - low, axis=2)
+        planes = rows(low, int(wanted.max()) + 1)
+        if bottom > height:
+            planes = planes.take(wanted - low, axis=2)
         if len(across) > width:
             planes = planes.take(across, axis=3)
         pairs = planes[:, :, 0::2] + planes[:, :, 1::2]
@@ -188,7 +190,7 @@ def halved(rows: Callable[[int, int], np.ndarray], size: tuple[int, int], *, mul
         np.add(pairs[..., 0::2], pairs[..., 1::2], out=half)
         half *= 0.25
 
-    bands.each(halve, len(down))
+    bands.each(halve, len(down), len(across))
     return out
 
 
