@@ -11,7 +11,7 @@ PIXELS = 2**17
 """So many pixels of a large picture, worked on at once, stay in the processor's cache."""
 
 FEW = 4
-"""So many bands are done before other threads have started."""
+"""Up to so many bands are worked on in the thread that asks for it."""
 
 MOST_THREADS = 4
 """Each takes memory for what comes and goes."""
