@@ -24,7 +24,7 @@ def test_only_bands_of_large_pictures_go_to_other_threads(monkeypatch: pytest.Mo
         met.wait()  # a single thread would wait here alone
         return threading.get_ident()
 
-    assert len(bands.tops(*LARGE)) % 2 == 0
+    assert len(bands.cut(*LARGE)) % 2 == 0
     assert threading.get_ident() not in bands.each(meet, *LARGE)
     assert set(bands.each(lambda top, bottom: threading.get_ident(), 512, 1024)) == {threading.get_ident()}
 

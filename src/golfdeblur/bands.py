@@ -19,20 +19,20 @@ MOST_THREADS = 4
 Result = TypeVar("Result")
 
 
-def tops(height: int, width: int) -> range:
-    """Return the first row of every band, an even one; the step is what a band has of rows."""
-    return range(0, height, max(2, PIXELS // width // 2 * 2))
+def cut(height: int, width: int) -> list[tuple[int, int]]:
+    """Return the bands of a picture of that size in pixels as (top, bottom); every top is even."""
+    rows = max(2, PIXELS // width // 2 * 2)
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def each(work: Callable[[int, int], Result], height: int, width: int) -> list[Result]:
-    """Return `work(top, bottom)` of every band of a picture of that size in pixels, from the first to the last.
+    """Return `work(top, bottom)` of every band (`cut`), from the first to the last.
 
     Several threads work on the bands of a large picture, so `work` may only write to its own rows. What it raises is
     raised.
     """
-    first = tops(height, width)
-    last = [min(top + first.step, height) for top in first]
-    if len(first) <= FEW:
-        return list(map(work, first, last))
+    parts = cut(height, width)
+    if len(parts) <= FEW:
+        return [work(top, bottom) for top, bottom in parts]
     with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        return list(pool.map(work, first, last))
+        return list(pool.map(lambda part: work(*part), parts))

@@ -15,7 +15,7 @@ from golfdeblur import DEFAULT_MODEL, bands, image, memory
 from golfdeblur.errors import ImageError
 from golfdeblur.picture import Picture, from_pil, from_samples, to_pil, turn
 from golfdeblur.runtime import Runner, Weights, find_weights
-from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, check_steps, strokes
+from golfdeblur.strokes import STEPS, STOP_BELOW, Stroke, check_steps, strokes, total_change
 from golfdeblur.tiles import halved, run_faded, run_in_strips, spans
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _run_in_strips(picture: Picture, stages: list[Runner], rows: int) -> Restore
 
         strips = run_in_strips(hinted, blocks, height, **how)
         for given, made in strips:
-            sums[index] += float(np.abs(made - given).sum(dtype=np.float64))
+            sums[index] += total_change(made, given)
             yield made
 
     for index in range(len(stages)):
@@ -295,7 +295,7 @@ def _run_in_faded_tiles(picture: Picture, stages: list[Runner], side: int) -> Re
         values += x.size
         for index, stage in enumerate(stages):
             made = stage(x)
-            sums[index] += float(np.abs(made - x).sum(dtype=np.float64))
+            sums[index] += total_change(made, x)
             x = made
         return x
 

@@ -162,9 +162,7 @@ def _samples(picture: Image.Image) -> np.ndarray:
     width, height = picture.size
     like = np.asarray(picture.crop((0, 0, width, 1)))
     samples = np.empty((height, *like.shape[1:]), like.dtype)
-    rows = bands.tops(height, width)
-    for top in rows:
-        bottom = min(top + rows.step, height)
+    for top, bottom in bands.cut(height, width):
         samples[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
     return samples
 

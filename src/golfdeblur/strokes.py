@@ -34,14 +34,14 @@ class Stroke:
     """The change fell under the threshold, so this is the last stroke."""
 
 
-def mean_change(x: np.ndarray, before: np.ndarray) -> float:
-    """Return the mean |x - before| of (B, 3, H, W)."""
+def total_change(x: np.ndarray, before: np.ndarray) -> float:
+    """Return the sum of |x - before| over (B, 3, H, W)."""
 
     def change(top: int, bottom: int) -> float:
         moved = abs(x[:, :, top:bottom] - before[:, :, top:bottom])
         return float(moved.sum(axis=3).sum(dtype="float64"))
 
-    return sum(bands.each(change, *x.shape[2:])) / x.size
+    return sum(bands.each(change, *x.shape[2:]))
 
 
 def check_steps(steps: int) -> None:
@@ -67,7 +67,7 @@ def strokes(
     x = y
     for index in range(steps + 1 if g else 1):
         following = g(x) if g and index else f(x)
-        change = mean_change(following, x)
+        change = total_change(following, x) / x.size
         x = following
         settled = index > 0 and change < stop_below
         yield Stroke(index, x, change, settled)
