@@ -11,8 +11,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
-from golfdeblur import atomic
 from golfdeblur.errors import ConfigError
+from golfdeblur.files import atomic
 
 mpl.use("Agg")
 

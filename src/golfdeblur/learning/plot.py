@@ -9,8 +9,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from golfdeblur import atomic
 from golfdeblur.errors import ConfigError
+from golfdeblur.files import atomic
 from golfdeblur.learning.run import read_log
 
 mpl.use("Agg")
