@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from golfdeblur.runtime import EMBEDDED
+from golfdeblur.weights import EMBEDDED
 from PIL import Image
 
 import golfdeblur
