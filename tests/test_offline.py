@@ -101,7 +101,7 @@ class Watched:
 
     def run(self, *command: object) -> None:
         process = self.start(*command)
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, out + err
         self.check()
 
@@ -172,6 +172,7 @@ def test_video(watched: Watched, photo: np.ndarray) -> None:
     watched.golf("video", "clip.mp4", "-o", "sharp.mp4")
 
 
+@pytest.mark.timeout(600)
 def test_training_and_export(watched: Watched, photo: np.ndarray) -> None:
     pytest.importorskip("torch")
     (watched.work / "photos").mkdir()
