@@ -9,7 +9,7 @@ import golfdeblur
 
 ROOT = Path(golfdeblur.__file__).parent
 LAYERS = {
-    "errors": 0, "golf": 1, "metrics": 1, "weights": 1, "runtimes": 1, "engine.bands": 1,
+    "errors": 0, "offline": 0, "golf": 1, "metrics": 1, "weights": 1, "runtimes": 1, "engine.bands": 1,
     "files": 2,
     "engine": 3,
     "model": 4, "evaluate": 4, "learning": 4, "sheet": 4,
@@ -17,7 +17,7 @@ LAYERS = {
     "experiments": 6,
     "cli": 7,
 }  # fmt: skip
-LEARNING_MAY_USE = {"errors", "files", "metrics", "engine", "runtimes", "weights", "learning"}
+LEARNING_MAY_USE = {"errors", "offline", "files", "metrics", "engine", "runtimes", "weights", "learning"}
 READS_TORCH_WEIGHTS = {"runtimes"}
 """The runtime `torch` builds the networks of `learning`, when it is asked for."""
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.name not in {"__init__.py", "__main__.py"})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import golfdeblur
-from golfdeblur import runtimes
+from golfdeblur import offline, runtimes
 from golfdeblur.engine.runner import Runner, open_runner
 from golfdeblur.errors import ConfigError
 from golfdeblur.runtimes import Session, onnx
@@ -41,14 +41,12 @@ def test_every_runtime_computes_the_same(name: str, letter: str, x: np.ndarray) 
 
 
 def test_openvino_gets_operations_that_it_computes_fast(x: np.ndarray) -> None:
-    import openvino
-    from openvino import opset13
-
+    openvino = offline.openvino()
     folder, core, x = EMBEDDED / "fast", openvino.Core(), x[:, :, :72, :128]
     for letter, shuffles, given in (("F", 3, np.concatenate([x, 0.1 * x], axis=1)), ("G", 2, x)):
         model = core.read_model(folder / f"{letter}.onnx")
         before = core.compile_model(model.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)[0]
-        made = openvino_runtime.with_faster_operations(model, opset13)
+        made = openvino_runtime.with_faster_operations(model, openvino.opset13)
         kinds = [node.get_type_name() for node in made.get_ordered_ops()]
         assert kinds.count("DepthToSpace") == shuffles
         assert "Transpose" not in kinds

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from golfdeblur import offline
 from golfdeblur.errors import ConfigError
 from golfdeblur.files import atomic, image
 from golfdeblur.files.picture import from_samples
@@ -133,9 +134,7 @@ def matrix_product_gflops() -> float:
 
 def plot(rows: list[dict[str, Any]], output: Path) -> None:
     """Draw time against megapixels, log-log, one line for each model and runtime, into a PNG or SVG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
+    offline.matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), layout="constrained")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from golfdeblur import offline
 from golfdeblur.errors import ConfigError
 
 Network = Callable[[np.ndarray], np.ndarray]
@@ -79,9 +80,7 @@ def resolve(name: str) -> str:
 
 def available() -> list[str]:
     """Return the runtimes that are installed here, fastest to import first."""
-    import onnxruntime
-
-    providers = onnxruntime.get_available_providers()
+    providers = offline.onnxruntime().get_available_providers()
     found = [name for name, provider in PROVIDERS.items() if provider in providers]
     found += ["openvino", "openvino-bf16"] if importlib.util.find_spec("openvino") else []
     return found + (["torch", "torch-bf16"] if importlib.util.find_spec("torch") else [])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from golfdeblur import offline
 from golfdeblur.errors import ConfigError, WeightsError
 from golfdeblur.runtimes import PROVIDERS, Session, memory_errors
+
+onnxruntime = offline.onnxruntime()
 
 RELEASE_PX = 128
 """The side of the small image after which memory is given back; a multiple of every network's cell."""
@@ -56,7 +59,7 @@ def open_network(content: bytes, provider: str, name: str) -> Session:
     return Session(run, name, release=release, in_turns=shared and name == "onnxruntime")
 
 
-def _options(*, shared: bool) -> onnxruntime.SessionOptions:
+def _options(*, shared: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # F's idle threads would go on spinning on the cores that G needs: 74 instead of 44 ms at 256 x 256 on two cores.
@@ -68,7 +71,7 @@ def _options(*, shared: bool) -> onnxruntime.SessionOptions:
     return options
 
 
-def _release(session: onnxruntime.InferenceSession) -> None:
+def _release(session: Any) -> None:
     """Give back what the largest run took, after a small one that asks for it (always asking costs 13 %)."""
     options = onnxruntime.RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

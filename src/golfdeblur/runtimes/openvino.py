@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
 
 import numpy as np
 
+from golfdeblur import offline
 from golfdeblur.errors import ConfigError, WeightsError
 from golfdeblur.runtimes import Session, memory_errors
 
@@ -19,9 +19,7 @@ ORDERS = [[0, 1, 3, 2, 4], [0, 1, 3, 4, 2]]
 def open_network(content: bytes, name: str) -> Session:
     """Make the ONNX file `content` ready to run in runtime `name`. Raises ConfigError or WeightsError."""
     try:
-        os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
-        import openvino
-        from openvino import opset13
+        openvino = offline.openvino()
     except ImportError as error:
         raise ConfigError("Runtime 'openvino' is not installed here; pip install 'golfdeblur[openvino]'.") from error
     core = openvino.Core()
@@ -30,7 +28,9 @@ def open_network(content: bytes, name: str) -> Session:
         "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("bf16") else "f32",
     }
     try:
-        compiled = core.compile_model(with_faster_operations(core.read_model(content), opset13), "CPU", settings)
+        compiled = core.compile_model(
+            with_faster_operations(core.read_model(content), openvino.opset13), "CPU", settings
+        )
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO cannot load the network ({error}); use --runtime onnxruntime.") from error
     one_at_a_time = threading.Lock()  # a compiled model refuses a second run while it is busy
