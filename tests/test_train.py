@@ -311,7 +311,7 @@ def test_data_must_match_the_recipe(tmp_path: Path, photos: dict[str, Path]) -> 
 
 
 def test_a_propagator_must_be_one_and_be_needed(tmp_path: Path, photos: dict[str, Path]) -> None:
-    g = EMBEDDED / "fast" / "G.safetensors"
+    g = EMBEDDED / "fast" / "G.onnx"
     with pytest.raises(ConfigError, match="--propagator is for a G behind it"):
         train(TINY, Inputs(photos, propagator=g), tmp_path)
     with pytest.raises(ConfigError, match="--propagator is for a G behind it"):
