@@ -1,8 +1,14 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+GUARD_S = 1800
+"""Ends what hangs; no test may fail because the machine is slow."""
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the command does it
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_reduced_precision_agrees_or_is_refused(name: str, x: np.ndarray, refere
     try:
         runner = runtime.find_weights("fast").load("F", name)
     except ConfigError as error:
-        assert f"{backends.REDUCED[name]:.0f} are needed" in str(error)  # noqa: PT017 (it depends on the processor)
+        assert re.search(f"{backends.REDUCED[name]:.0f} are needed|cannot compute here", str(error))  # noqa: PT017
         return
     assert -10 * np.log10(np.square(runner(x) - reference).mean()) >= backends.REDUCED[name] - 5
 

@@ -228,8 +228,12 @@ def _openvino(content: bytes, *, bf16: bool) -> Network:
         raise WeightsError(f"OpenVINO cannot load the network ({error}); use --runtime onnxruntime.") from error
 
     def run(x: np.ndarray) -> np.ndarray:
-        with _memory_errors():
-            return compiled(x)[0]
+        try:
+            with _memory_errors():
+                return compiled(x)[0]
+        except RuntimeError as error:  # it has compiled for instructions that it may not use
+            reason = str(error).strip().splitlines()[-1]
+            raise ConfigError(f"OpenVINO cannot compute here ({reason}); use --runtime onnxruntime.") from error
 
     return run
 
