@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from golfdeblur import bands
+from golfdeblur.engine import bands
 
 from .conftest import GUARD_S
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from golfdeblur import atomic
 from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.files import atomic
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.config import TrainConfig
 
@@ -188,7 +188,9 @@ def commit() -> str | None:
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "--no-optional-locks", *arguments], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # not merely installed inside another project's tree
