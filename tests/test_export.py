@@ -3,16 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import backends, metrics, runtime
+from golfdeblur import metrics, offline, runtimes
+from golfdeblur.engine.runner import Runner
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, export, golf, int8, networks
-from golfdeblur.runtime import EMBEDDED
+from golfdeblur.weights import EMBEDDED
 
 from .test_cli import fails
 from .test_cli import golf as run
@@ -118,7 +118,7 @@ def test_8_bits_are_spent_on_what_a_relu_lets_through_and_none_on_the_image(tmp_
     content = export.to_onnx(module, tmp_path / "G.onnx")  # its residual is nothing
     photo = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
     eight, _ = int8.to_int8(content, tmp_path / "G.int8.onnx", [photo], multiple_px=2, scales=1)
-    assert np.array_equal(backends.open_network("onnxruntime", eight, tmp_path)(photo), photo)
+    assert np.array_equal(runtimes.open_network("onnxruntime", eight)(photo), photo)
     graph = onnx.load_from_string(eight).graph
     assert "Relu" not in {node.op_type for node in graph.node}  # the bytes end at zero instead
 
@@ -156,12 +156,12 @@ def test_the_step_of_8_bits_is_as_long_as_in_float32(tmp_path: Path) -> None:
     (tail,) = (t for t in model.graph.initializer if t.name == "residual.tail.0.weight")
     tail.CopyFrom(onnx.numpy_helper.from_array(0.8 * onnx.numpy_helper.to_array(tail), tail.name))
     photo = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
-    (wanted,) = onnxruntime.InferenceSession(content).run(None, {"x": photo})
+    (wanted,) = offline.onnxruntime().InferenceSession(content).run(None, {"x": photo})
 
     def restored(given: np.ndarray) -> np.ndarray:
-        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": given})[0]
+        return offline.onnxruntime().InferenceSession(model.SerializeToString()).run(None, {"x": given})[0]
 
-    int8.match_steps(model.graph, runtime.Runner(restored, multiple_px=2, overlap_px=None), [photo], [wanted])
+    int8.match_steps(model.graph, Runner(restored, multiple_px=2, overlap_px=None), [photo], [wanted])
     lengths = [np.vdot(wanted - photo, made - photo) for made in (restored(photo), wanted)]
     assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
 
@@ -173,7 +173,7 @@ def test_the_float32_sums_of_the_embedded_networks_of_8_bits_are_exact(letter: s
     convolution = [node for node in model.graph.node if node.op_type == "Conv"][which]
     names = [convolution.input[0], convolution.output[0]]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = offline.onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     channels = session.get_inputs()[0].shape[1]
     noise = np.random.default_rng(0).random((1, channels, 64, 96), np.float32)  # more than a photo moves
     noise[:, 3:] -= 0.5
@@ -220,7 +220,8 @@ def test_the_command_writes_a_model_folder(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["scores"] == {"pairs": {"psnr": 2.0, "input_psnr": 1.0, "images": 2, "steps": 3}}
-    assert config["networks"]["F"]["training"] == {"steps": 1}
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["F"] == {"steps": 1}
+    assert "training" not in config["networks"]["F"]
     shown = run("info", tmp_path / "model").stdout
     assert "two photos" in shown
     assert "+1.00" in shown

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfdeblur import atomic, backends, runtime, tiles
+from golfdeblur import offline, runtimes
+from golfdeblur.engine import tiles
+from golfdeblur.engine.runner import Runner
+from golfdeblur.files import atomic
 from golfdeblur.learning.networks import ResidualUNet
 
 if TYPE_CHECKING:
@@ -102,22 +105,22 @@ def to_int8(
     and the first, because one range for the image and a faint residual of half the size rounds both.
     """
     import onnx
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quantization = offline.quantization()
 
     seen: list[np.ndarray] = []
-    network = backends.open_network("onnxruntime", content, path)
+    network = runtimes.open_network("onnxruntime", content)
 
     def watched(x: np.ndarray) -> np.ndarray:
         seen.append(x.copy())
         return network(x)
 
-    def runner(one: backends.Network) -> runtime.Runner:
-        return runtime.Runner(one, multiple_px=multiple_px, overlap_px=None, scales=scales)
+    def runner(one: runtimes.Network) -> Runner:
+        return Runner(runtimes.Session(one, ""), multiple_px=multiple_px, overlap_px=None, scales=scales)
 
     restored = [runner(watched)(photo) for photo in photos]
 
-    class First(quantization.CalibrationDataReader):
+    class First(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         """One input only: the library insists on measuring ranges, but all that it needs are given to it."""
 
         def __init__(self) -> None:
@@ -129,7 +132,9 @@ def to_int8(
 
     with tempfile.TemporaryDirectory() as folder:
         plain, made = Path(folder) / "plain.onnx", Path(folder) / path.name
-        quant_pre_process(onnx.load_from_string(content), str(plain), skip_symbolic_shape=True)
+        quantization.shape_inference.quant_pre_process(
+            onnx.load_from_string(content), str(plain), skip_symbolic_shape=True
+        )
         model = onnx.load(str(plain))
         convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
         ranges = activation_ranges(model, seen)
@@ -156,7 +161,7 @@ def to_int8(
             logging.disable(logging.NOTSET)
         model = onnx.load(str(made))
         keep_sums_off_edges(model.graph)
-        unmatched = runner(backends.open_network("onnxruntime", model.SerializeToString(), path))
+        unmatched = runner(runtimes.open_network("onnxruntime", model.SerializeToString()))
         match_steps(model.graph, unmatched, photos, restored)
         make_float_sums_exact(model.graph)
         eight = model.SerializeToString()
@@ -170,7 +175,6 @@ def activation_ranges(model: onnx.ModelProto, inputs: list[np.ndarray]) -> dict[
     What a ReLU throws away needs no bytes, so a convolution before one has the range of the ReLU's output.
     """
     import onnx
-    import onnxruntime
 
     constants = {tensor.name for tensor in model.graph.initializer}
     near = [n for n in model.graph.node if n.op_type in ("Conv", "Relu")]
@@ -178,7 +182,7 @@ def activation_ranges(model: onnx.ModelProto, inputs: list[np.ndarray]) -> dict[
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = offline.onnxruntime().InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def values() -> Iterator[tuple[str, np.ndarray]]:
         for x in inputs:
@@ -266,9 +270,7 @@ def _replace(constant: onnx.TensorProto, values: np.ndarray) -> None:
     constant.CopyFrom(numpy_helper.from_array(values.astype(np.float32), constant.name))
 
 
-def match_steps(
-    graph: onnx.GraphProto, eight: runtime.Runner, photos: list[np.ndarray], wanted: list[np.ndarray]
-) -> None:
+def match_steps(graph: onnx.GraphProto, eight: Runner, photos: list[np.ndarray], wanted: list[np.ndarray]) -> None:
     """Make what `eight`, which runs `graph`, changes of the photos as much as is `wanted`: what float32 makes of them.
 
     What ranges cut off shortens the step by some 2 %, and strong blur loses most by that, as the step is too short for

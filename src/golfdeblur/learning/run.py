@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from golfdeblur import atomic
 from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.files import atomic
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.config import TrainConfig
 
@@ -92,7 +92,7 @@ class Run:
         try:
             folder.mkdir(exist_ok=True)
             if self.frozen is not None:
-                atomic.write(folder / "F.safetensors", self.frozen.read_bytes())
+                checkpoint.save_network(folder / "F.safetensors", *checkpoint.load_network(self.frozen))
             for letter, network in sorted(found.items()):
                 path = folder / f"{letter}.safetensors"
                 checkpoint.save_network(path, network, history)
@@ -167,7 +167,9 @@ def commit() -> str | None:
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "--no-optional-locks", *arguments], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # not merely installed inside another project's tree
