@@ -32,7 +32,7 @@ HIGHLIGHT = 0.8
 """Light above this, of 1 for white, may have been cut off by the sensor: the rise to the full gain begins here."""
 
 HEADROOM = 1.5
-"""The sensor's limit, in sRGB's colours: cut off in the sensor's own, lights would change their hue, as no truth does."""
+"""The sensor's limit, in sRGB's colours: cut off in its own, lights would change their hue, as no truth does."""
 
 RGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 XYZ_TO_SENSOR = (
