@@ -217,7 +217,7 @@ def test_a_result_without_its_line_is_made_again(album: Path, tmp_path: Path, ti
 def test_a_file_that_another_process_has_just_written_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(tmp_path / "a.png", tmp_path / "out.png", "a.png")
     job.source.write_bytes(b"source")
-    manifest, other = Manifest(tmp_path, {}), album.Manifest(tmp_path, {})
+    manifest, other = Manifest(tmp_path, {}), Manifest(tmp_path, {})
     check = image.check_writable
 
     def another_is_faster(path: Path, *, force: bool) -> None:

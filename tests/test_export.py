@@ -118,7 +118,7 @@ def test_8_bits_are_spent_on_what_a_relu_lets_through_and_none_on_the_image(tmp_
     content = export.to_onnx(module, tmp_path / "G.onnx")  # its residual is nothing
     photo = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
     eight, _ = int8.to_int8(content, tmp_path / "G.int8.onnx", [photo], multiple_px=2, scales=1)
-    assert np.array_equal(runtimes.open_network("onnxruntime", eight, tmp_path)(photo), photo)
+    assert np.array_equal(runtimes.open_network("onnxruntime", eight)(photo), photo)
     graph = onnx.load_from_string(eight).graph
     assert "Relu" not in {node.op_type for node in graph.node}  # the bytes end at zero instead
 
@@ -220,7 +220,8 @@ def test_the_command_writes_a_model_folder(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["scores"] == {"pairs": {"psnr": 2.0, "input_psnr": 1.0, "images": 2, "steps": 3}}
-    assert config["networks"]["F"]["training"] == {"steps": 1}
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["F"] == {"steps": 1}
+    assert "training" not in config["networks"]["F"]
     shown = run("info", tmp_path / "model").stdout
     assert "two photos" in shown
     assert "+1.00" in shown

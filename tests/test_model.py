@@ -248,7 +248,7 @@ def test_the_embedded_weights_match_their_networks(name: str) -> None:
 
     total = 0
     for letter, entry in config["networks"].items():
-        network, _ = checkpoint.load_network(EMBEDDED / name / f"{letter}.safetensors")
+        network, _ = checkpoint.load_network(EMBEDDED / name / f"{letter}.onnx")
         assert network.spec == getattr(networks.PRESETS[name], letter.lower())
         assert entry["parameters"] == networks.count_parameters(network)
         assert entry["receptive_field_px"] == network.receptive_field_px

@@ -106,8 +106,8 @@ def test_a_gpu_that_does_not_start_is_named_and_auto_goes_on(tiny_model: Path, m
 @pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_every_runtime_says_that_memory_ran_out(name: str) -> None:
     weights = find_weights("fast")
-    path = weights.networks["G"].path
-    network = runtimes.open_network(name, path.read_bytes(), path)
+    file = weights.networks["G"]
+    network = runtimes.open_network(name, file.content(), file.spec)
     larger_than_addresses = np.broadcast_to(np.float32(0.5), (1, 3, 2**24, 2**24))  # itself four bytes
     with pytest.raises(MemoryError):
         network(larger_than_addresses)

@@ -338,7 +338,7 @@ def test_data_must_match_the_recipe(tmp_path: Path, photos: dict[str, Path]) -> 
 
 
 def test_a_propagator_must_be_one_and_be_needed(tmp_path: Path, photos: dict[str, Path]) -> None:
-    g = EMBEDDED / "fast" / "G.safetensors"
+    g = EMBEDDED / "fast" / "G.onnx"
     fast = dataclasses.replace(TINY, model="fast")
     with pytest.raises(ConfigError, match="--propagator is for a G behind it"):
         train(fast, Inputs(photos, propagator=g), tmp_path)

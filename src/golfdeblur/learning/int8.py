@@ -109,7 +109,7 @@ def to_int8(
     quantization = offline.quantization()
 
     seen: list[np.ndarray] = []
-    network = runtimes.open_network("onnxruntime", content, path)
+    network = runtimes.open_network("onnxruntime", content)
 
     def watched(x: np.ndarray) -> np.ndarray:
         seen.append(x.copy())
@@ -161,7 +161,7 @@ def to_int8(
             logging.disable(logging.NOTSET)
         model = onnx.load(str(made))
         keep_sums_off_edges(model.graph)
-        unmatched = runner(runtimes.open_network("onnxruntime", model.SerializeToString(), path))
+        unmatched = runner(runtimes.open_network("onnxruntime", model.SerializeToString()))
         match_steps(model.graph, unmatched, photos, restored)
         make_float_sums_exact(model.graph)
         eight = model.SerializeToString()

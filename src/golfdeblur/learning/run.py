@@ -92,7 +92,7 @@ class Run:
         try:
             folder.mkdir(exist_ok=True)
             if self.frozen is not None:
-                atomic.write(folder / "F.safetensors", self.frozen.read_bytes())
+                checkpoint.save_network(folder / "F.safetensors", *checkpoint.load_network(self.frozen))
             for letter, network in sorted(found.items()):
                 path = folder / f"{letter}.safetensors"
                 checkpoint.save_network(path, network, history)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -86,11 +86,11 @@ def available() -> list[str]:
     return found + (["torch", "torch-bf16"] if importlib.util.find_spec("torch") else [])
 
 
-def open_network(name: str, content: bytes, path: Path) -> Session:
+def open_network(name: str, content: bytes, spec: dict[str, Any] | None = None) -> Session:
     """Make a network ready to run in runtime `name` (one that `resolve` returned).
 
-    `content` is its ONNX file (of 8 bits for `onnxruntime-int8`) and `path` where that lies; torch reads the
-    safetensors file beside it. Raises ConfigError where the runtime is not installed or does not start, WeightsError
+    `content` is its ONNX file, of 8 bits for `onnxruntime-int8`; torch builds the network that `spec` describes, with
+    the weights in that file. Raises ConfigError where the runtime is not installed or does not start, WeightsError
     for a file that cannot be loaded.
     """
     if name in PROVIDERS:
@@ -103,7 +103,7 @@ def open_network(name: str, content: bytes, path: Path) -> Session:
         return openvino.open_network(content, name)
     from golfdeblur.runtimes import torch
 
-    return torch.open_network(path.with_suffix(".safetensors"), name)
+    return torch.open_network(content, spec or {}, name)
 
 
 def agreement_db(network: Network, reference: Network, *, multiple_px: int, scales: int = 1) -> float:
