@@ -17,6 +17,7 @@ from golfdeblur.cli import files
 from golfdeblur.errors import ImageError
 from golfdeblur.files import image
 
+from .conftest import GUARD_S
 from .test_cli import fails, golf
 
 
@@ -191,7 +192,7 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(
         assert process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, how)
-    assert process.wait(timeout=20) != 0
+    assert process.wait(timeout=GUARD_S) != 0
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     finished = [p for p in out.glob("*.png") if not p.name.startswith(".")]
@@ -240,6 +241,6 @@ def test_two_processes_do_no_harm(album: Path, tmp_path: Path, tiny_model: Path)
         subprocess.Popen([*command, "-m", str(tiny_model)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    errors = [process.communicate(timeout=60)[1] for process in both]
+    errors = [process.communicate(timeout=GUARD_S)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
     assert written(tmp_path / "out") == RESULTS

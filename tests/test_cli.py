@@ -16,12 +16,13 @@ from golfdeblur import __version__
 from golfdeblur.cli.app import app, progress
 from golfdeblur.errors import GolfError
 
+from .conftest import GUARD_S
 from .test_image import bad_files
 
 
 def golf(*arguments: object, cwd: Path | None = None, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "golfdeblur", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=GUARD_S, check=False, **options)
 
 
 def refused(*arguments: object) -> str:

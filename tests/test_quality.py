@@ -152,7 +152,6 @@ def large_photo(path: Path, width: int, height: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("size", "suffix", "budget"),
     [

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_reduced_precision_agrees_or_is_refused(name: str, x: np.ndarray, refere
     try:
         runner = open_runner(find_weights("fast").f, name)
     except ConfigError as error:
-        assert f"{runtimes.REDUCED[name]:.0f} are needed" in str(error)  # noqa: PT017 (it depends on the processor)
+        assert re.search(f"{runtimes.REDUCED[name]:.0f} are needed|cannot compute here", str(error))  # noqa: PT017
         return
     assert -10 * np.log10(np.square(runner(x) - reference).mean()) >= runtimes.REDUCED[name] - 5
 

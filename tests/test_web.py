@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 
 import golfdeblur
 
+from .conftest import GUARD_S
 from .test_cli import fails, golf
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +23,6 @@ DIST = ROOT / "web" / "dist"
 CHROMIUM = shutil.which("chromium")
 in_a_browser = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="install Debian's chromium"),
     pytest.mark.skipif(not (DIST / "index.html").exists(), reason="make web"),
 ]
@@ -35,7 +35,7 @@ def address() -> Iterator[str]:
     assert server.stdout is not None
     yield server.stdout.readline().split()[0]
     server.terminate()
-    server.wait(timeout=10)
+    server.wait(timeout=GUARD_S)
 
 
 @pytest.fixture
@@ -235,5 +235,5 @@ def test_the_server_has_the_headers_and_only_this_computer(tmp_path: Path) -> No
         fails(golf("web", "--no-browser", "--port", port, "--folder", tmp_path), port, "--port")
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=GUARD_S)
     fails(golf("web", "--no-browser", "--folder", tmp_path / "none"), "make web")

@@ -31,7 +31,7 @@ def run(settings: Settings) -> Result:
     seeds = 1 if settings.quick else min(settings.seeds, SEEDS)
     found = trials.patches(settings, side=side, most=IMAGES)
     curves = {
-        panel: [_train(settings.network, tasks, found, seed, (steps, every, side)) for seed in range(seeds)]
+        panel: [_train(settings.trained, tasks, found, seed, (steps, every, side)) for seed in range(seeds)]
         for panel, tasks in PANELS.items()
     }
     last = {panel: [[float(v) for v in curve[-1][1:]] for curve in runs] for panel, runs in curves.items()}
@@ -65,7 +65,7 @@ def run(settings: Settings) -> Result:
         for key, v in numbers.items()
         if isinstance(v, dict) and "mean" in v
     ]
-    table = Table(f"{settings.network}, {steps} steps a task, {seeds} seeds:", ("figure", "mean", "spread"), rows)
+    table = Table(f"{settings.trained}, {steps} steps a task, {seeds} seeds:", ("figure", "mean", "spread"), rows)
     claim = "training the second task destroys the first, and both at once hardly deblur; so F is separate from G."
     holds = None if settings.quick else all(held.values())
     return Result(

@@ -49,10 +49,10 @@ def bench_training(config: TrainConfig, *, seconds: float = 10.0, compiled: bool
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True  # as in a run
-    for bf16 in (False, True):
+    for precision in ("float32", "bf16"):
         for mode in ("eager", "compiled") if compiled else ("eager",):
             for layout in (torch.contiguous_format, torch.channels_last):
-                trial = dataclasses.replace(config, bf16=bf16, perceptual="none")
+                trial = dataclasses.replace(config, precision=precision, perceptual="none")
                 learn = _learner(trial, device, compiled=mode == "compiled", layout=layout)
                 photos = PhotoSource(_photos(config), config.blur)
                 workers = workers_beside(device)
@@ -60,7 +60,7 @@ def bench_training(config: TrainConfig, *, seconds: float = 10.0, compiled: bool
                 step = _rate(functools.partial(_same_batch, learn, mixture.batch(0)), config, seconds)
                 loop = _rate(functools.partial(_next_batch, learn, mixture), config, seconds)
                 name = "channels last" if layout == torch.channels_last else "contiguous"
-                yield Speed("bf16" if bf16 else "float32", mode, name, step, loop)
+                yield Speed(precision, mode, name, step, loop)
 
 
 def _learner(config: TrainConfig, device: torch.device, *, compiled: bool, layout: torch.memory_format) -> Learn:
@@ -68,6 +68,7 @@ def _learner(config: TrainConfig, device: torch.device, *, compiled: bool, layou
         propagator = Path(folder) / "F.safetensors"
         checkpoint.save_network(propagator, networks.build(networks.PRESETS[config.model].f), {})
         objective, _ = build_objective(config, Inputs({}, propagator=propagator if config.needs_propagator else None))
+    objective.precision = config.precision
     objective = objective.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimiser = Optimiser(objective.network, config.optimiser, betas=config.betas, weight_decay=config.weight_decay)
     forward = compile_objective(objective, device) if compiled else objective

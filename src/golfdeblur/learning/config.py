@@ -17,6 +17,7 @@ from golfdeblur.errors import ConfigError
 from golfdeblur.learning import losses, networks
 from golfdeblur.learning.blur import BlurConfig
 from golfdeblur.learning.mixture import MixtureConfig
+from golfdeblur.learning.precision import PRECISIONS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -77,7 +78,8 @@ class TrainConfig:
     """N of eq. 4, for stages g and joint."""
     start: str = "propagator"
     """x_0 of stage g: `propagator`, F(y), or `blurry`, y itself, which gives a G its first weights."""
-    bf16: bool = True
+    precision: str = "auto"
+    """`bf16`, `float32`, or `auto`: what this machine computes faster in (`precision.settle`)."""
     compiled: bool = False
     """torch.compile: for long runs on a GPU. On two CPU cores it gains 4 % after a slow start, and needs a compiler."""
     seed: int = 0
@@ -95,6 +97,7 @@ class TrainConfig:
         _one_of("start", self.start, ("propagator", "blurry"))
         _one_of("schedule", self.schedule, ("cosine", "exponential"))
         _one_of("content", self.content, losses.CONTENT)
+        _one_of("precision", self.precision, PRECISIONS)
         _one_of("perceptual", self.perceptual, ("none", "vgg11-bn", "vgg19"))
         for name in ("steps", "iterates", "log_every", "validate_every"):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")

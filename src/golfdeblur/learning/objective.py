@@ -43,19 +43,18 @@ class Inputs:
 class Objective(nn.Module):
     """The loss of one batch: eq. 6 of a Propagator, eq. 4 of a Corrector from x_0 = frozen(y), or both together."""
 
-    def __init__(
-        self, network: nn.Module, frozen: golf.Propagator | None, loss: losses.Loss, *, iterates: int, bf16: bool
-    ) -> None:
+    def __init__(self, network: nn.Module, frozen: golf.Propagator | None, loss: losses.Loss, *, iterates: int) -> None:
         super().__init__()
         self.network = network
         self.frozen = frozen
         self.loss = loss
         self.iterates = iterates
-        self.bf16 = bf16
+        self.precision = "float32"
+        """`bf16` or `float32`; a run settles it before its first step."""
 
     def forward(self, y: Tensor, sharp: Tensor) -> dict[str, Tensor]:
         """Return the terms of the loss by name, (B, 3, H, W) in [0, 1] given twice; their sum is minimised."""
-        with torch.autocast(y.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(y.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             found = [self.loss(x, sharp) for x in self.estimates(self.network, y)]
         return {name: torch.stack([terms[name] for terms in found]).mean() for name in found[0]}
 
@@ -111,7 +110,7 @@ def build_objective(config: TrainConfig, inputs: Inputs) -> tuple[Objective, dic
         else:
             module = golf.GolfOptimizer(propagator, cast(golf.Corrector, module))
             history["propagator"] = {"sha256": checkpoint.network_hash(trained), "history": before}
-    return Objective(module, frozen, loss, iterates=config.iterates, bf16=config.bf16), history
+    return Objective(module, frozen, loss, iterates=config.iterates), history
 
 
 def _check_files(config: TrainConfig, inputs: Inputs) -> None:

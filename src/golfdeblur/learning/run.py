@@ -138,10 +138,31 @@ class Run:
                 continue
             if state["identity"] != self.identity:
                 raise ConfigError(
-                    f"{self.folder} holds a run with other settings; give another --out or the same recipe."
+                    f"{self.folder} holds a run with other settings: {_changes(state['identity'], self.identity)}. "
+                    "Give another --out, or the settings of that run."
                 )
             return state
         return None
+
+
+def _changes(before: str, now: str) -> str:
+    """Say in which settings two identities differ, and what they were and are."""
+    (old, old_origin), (new, new_origin) = json.loads(before), json.loads(now)
+    old, new = _flat(old), _flat(new)
+    named = [
+        f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    return "; ".join(named + ["it started from other networks"] * (old_origin != new_origin))
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    """Write nested tables as one, with keys as --set takes them."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= {f"{key}.{k}": v for k, v in _flat(value).items()} if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -7,12 +7,9 @@ Source: sections 3 and 5.2 of "A Deep Optimization Approach for Image Deconvolut
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +21,9 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from torch import Tensor, nn
 
 from golfdeblur.errors import ConfigError, GolfError, Interrupted
-from golfdeblur.learning import data, networks
+from golfdeblur.learning import data, networks, precision
 from golfdeblur.learning import mixture as mixtures
+from golfdeblur.learning.clock import Clock, stop_signal
 from golfdeblur.learning.config import TrainConfig, learning_rate
 from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective
 from golfdeblur.learning.optimiser import Optimiser
@@ -39,6 +37,7 @@ BALANCE_BATCHES = 8
 """Batches on which the balance of the perceptual term is measured."""
 
 Report = Callable[[dict[str, Any]], None]
+Progress = Callable[[int, float], None]
 
 
 def train(
@@ -48,11 +47,13 @@ def train(
     *,
     max_minutes: float = math.inf,
     report: Report = lambda row: None,
+    progress: Progress = lambda step, seconds_left: None,
 ) -> Path | None:
     """Run `config` in `folder` and return the trained network's file, or None if `max_minutes` ended it before.
 
     It stops after `max_minutes`, and at SIGINT or SIGTERM after the step at hand; the same call again goes on, and
-    the weights at the end are those of an unbroken run. `report` sees every row of log.jsonl, and notices.
+    the weights at the end are those of an unbroken run. `report` sees every row of log.jsonl, and notices; `progress`
+    every step, with an estimate of the seconds that are left.
     Under `accelerate launch` or torchrun each process calls this; the first one reports and writes.
     Raises ConfigError, DataError and WeightsError for unusable input, Interrupted after a signal, GolfError if the
     loss diverges.
@@ -66,7 +67,8 @@ def train(
     judge = _validation(config, inputs, accelerator.device)
     training = _Training(config, accelerator, objective, _run(folder, config, inputs, history))
     deadline = time.monotonic() + 60 * max_minutes
-    return training.run(sources, judge, history=history, deadline=deadline, report=report)
+    training.report, training.progress = (report, progress) if training.main else (training.report, training.progress)
+    return training.run(sources, judge, history=history, deadline=deadline)
 
 
 class _Training:
@@ -91,6 +93,7 @@ class _Training:
         self.window: list[dict[str, Tensor]] = []  # the loss terms of the steps since the last row of the log
         self.names: list[list[str]] = []  # and the files that their batches came from
         self.report: Report = lambda row: None
+        self.progress: Progress = lambda step, seconds_left: None
 
     def run(
         self,
@@ -99,18 +102,16 @@ class _Training:
         *,
         history: dict[str, Any],
         deadline: float,
-        report: Report,
     ) -> Path | None:
         """Make all steps that remain, and return the weights' file in the first process if none is left."""
-        self.report = report if self.main else lambda row: None
-        self._resume()
+        self._settle_precision(self._resume())
         part = self.accelerator.process_index, self.accelerator.num_processes
         seeded = dataclasses.replace(self.config.mixture, seed=self.config.seed)
         workers = mixtures.workers_beside(self.accelerator.device, self.accelerator.num_processes)
         mixture = mixtures.Mixture(sources, seeded, self.accelerator.device, part=part, workers=workers)
         if self.config.perceptual != "none" and self.config.balance == 0 and self.step == 0:
             self._measure_balance(mixture)
-        with _stop_signal() as stopped:
+        with stop_signal() as stopped:
             self._loop(mixture, judge, lambda: bool(stopped) or time.monotonic() > deadline)
         if self.step == self.config.steps:
             return self._finish(history) if self.main else None
@@ -124,12 +125,13 @@ class _Training:
         """Step after step: learn, look at the loss, log, validate, save."""
         config = self.config
         started, saved = time.monotonic() - self.seconds, time.monotonic()
-        clock, leaves = _Clock(), False
+        clock, leaves = Clock(), False
         # On a GPU a look at the loss would stop the queue of work, so there it is looked at with the log.
         check_every = 1 if self.accelerator.device.type == "cpu" else config.log_every
         while self.step < config.steps and not leaves:
             self._learn(mixture.batch(self.step))
             self.seconds = time.monotonic() - started
+            self.progress(self.step, clock.seconds_a_step() * (config.steps - self.step))
             leaves = self._agreed(wishes_to_stop()) or self.step == config.steps
             saves = leaves or time.monotonic() - saved > 60 * config.checkpoint_minutes
             if saves or self.step % check_every == 0:
@@ -239,6 +241,7 @@ class _Training:
                 "averaged": self.averaged.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "balance": self.objective.loss.balance,
+                "precision": self.objective.precision,
                 "window": self.window,
                 "step": self.step,
                 "seconds": self.seconds,
@@ -247,19 +250,33 @@ class _Training:
             }
         )
 
-    def _resume(self) -> None:
-        """Go on from the run's state if there is one; the first process reads it for all."""
-        box: list[Any] = [None]
+    def _settle_precision(self, before: str | None) -> None:
+        """Choose the precision of all processes in the first one, and say so where the recipe does not."""
+        chosen, sentence = None, None
         if self.main:
-            self.run_files.create()
-            box = [self.run_files.load_state(lambda text: self.report({"notice": text}))]
+            chosen, sentence = precision.settle(self.config.precision, before, self.accelerator.device)
+        self.objective.precision = self._shared(chosen)
+        if sentence:
+            self.report({"notice": sentence})
+
+    def _shared(self, value: Any) -> Any:
+        """Return the first process's `value` in all of them."""
+        box = [value]
         if self.accelerator.num_processes > 1:
             broadcast_object_list(box)
-        state = box[0]
+        return box[0]
+
+    def _resume(self) -> str | None:
+        """Go on from the run's state if there is one, and return its precision; the first process reads it for all."""
+        state = None
+        if self.main:
+            self.run_files.create()
+            state = self.run_files.load_state(lambda text: self.report({"notice": text}))
+        state = self._shared(state)
         if self.main:
             self.run_files.forget_after(state["step"] if state else 0)
         if state is None:
-            return
+            return None
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -268,6 +285,7 @@ class _Training:
         self.window = [{name: value.to(device) for name, value in terms.items()} for terms in state["window"]]
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_gain_db, self.lowest_loss = state["best_gain_db"], state["lowest_loss"]
+        return state["precision"]
 
     def _networks(self) -> dict[str, networks.Network]:
         """Return the averaged networks that the run trains, by letter."""
@@ -283,6 +301,7 @@ class _Training:
             "commit": commit(),
             "recipe": dataclasses.asdict(self.config),
             "balance": float(self.objective.loss.balance),
+            "precision": self.objective.precision,
             "steps": self.step,
             "hours": self.seconds / 3600,
             "hardware": f"{self.accelerator.num_processes} x {device}",
@@ -305,27 +324,6 @@ def _explain(error: RuntimeError) -> None:
 def _run(folder: Path, config: TrainConfig, inputs: Inputs, history: dict[str, Any]) -> Run:
     behind = config.stage == "g" and config.start == "propagator"
     return Run(folder, config, origin=history, frozen=inputs.propagator if behind else None)
-
-
-class _Clock:
-    """Measures the speed of the loop between two rows of the log, validation left out."""
-
-    def __init__(self) -> None:
-        self.since = time.monotonic()
-
-    def row(self, mixture: mixtures.Mixture, steps: int) -> dict[str, float]:
-        now = time.monotonic()
-        seconds = max(now - self.since, 1e-9)
-        pixels = steps * mixture.config.batch * mixture.config.patch_px**2
-        row = {"mpx_per_s": pixels / seconds / 1e6, "waiting": mixture.seconds_waited / seconds}
-        self.since, mixture.seconds_waited = now, 0.0
-        return row
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.since += time.monotonic() - started
 
 
 def load_sources(config: TrainConfig, paths: dict[str, Path]) -> list[tuple[mixtures.Source, float]]:
@@ -373,25 +371,3 @@ def _validation(config: TrainConfig, inputs: Inputs, device: torch.device) -> Va
 def _smallest_photo_px(config: TrainConfig) -> int:
     """Return the side that a photograph must have for a block's crop and the margin that blur takes."""
     return config.mixture.block_px + 2 * config.blur.margin_px
-
-
-@contextlib.contextmanager
-def _stop_signal() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of dying of them; a second one kills as usual."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def remember(number: int, frame: Any) -> None:
-        caught.append(number)
-        signal.signal(number, before[number])
-
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, remember)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -36,8 +36,12 @@ def open_network(content: bytes, name: str) -> Session:
     one_at_a_time = threading.Lock()  # a compiled model refuses a second run while it is busy
 
     def run(x: np.ndarray) -> np.ndarray:
-        with memory_errors(), one_at_a_time:
-            return compiled(x)[0]
+        try:
+            with memory_errors(), one_at_a_time:
+                return compiled(x)[0]
+        except RuntimeError as error:  # it has compiled for instructions that it may not use
+            reason = str(error).strip().splitlines()[-1]
+            raise ConfigError(f"OpenVINO cannot compute here ({reason}); use --runtime onnxruntime.") from error
 
     return Session(run, name)
 
