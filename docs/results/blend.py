@@ -77,7 +77,7 @@ def blended(shares: Tensor, members: list[dict[str, Tensor]]) -> dict[str, Tenso
     }
 
 
-def loss(network: networks.Network, weights: dict[str, Tensor], batches: list[mixture.Batch]) -> Tensor:
+def loss(network: networks.Residual, weights: dict[str, Tensor], batches: list[mixture.Batch]) -> Tensor:
     """Return the recipe's loss of the pairs in focus and, with its weight, the mean log MSE of those out of focus."""
     y = torch.cat([batch.blurry for batch in batches]).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):

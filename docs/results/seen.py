@@ -33,7 +33,7 @@ def read_config(run: Path) -> recipe.Recipe:
     return made(recipe.Recipe, {**stored, **parts, "sources": tuple(named)})
 
 
-def gains_db(network: networks.Network, pairs: mixture.Batch) -> list[float]:
+def gains_db(network: networks.Residual, pairs: mixture.Batch) -> list[float]:
     """Return by how many decibels `network` betters each pair that is not sharp on both sides."""
     found = []
     for blurry, sharp in zip(pairs.blurry.float() / 255, pairs.sharp.float() / 255, strict=True):

@@ -5,6 +5,7 @@ Source: section 3 of "A Deep Optimization Approach for Image Deconvolution".
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,3 +126,19 @@ def compile_objective(objective: Objective, device: torch.device, *, processes: 
     """
     graphs = device.type == "cuda" and processes == 1
     return torch.compile(objective, mode="reduce-overhead" if graphs else "default")
+
+
+@contextlib.contextmanager
+def compiler_explained() -> Iterator[None]:
+    """Raise ConfigError for what torch.compile could not do in this block."""
+    try:
+        yield
+    except RuntimeError as error:
+        from torch._dynamo.exc import BackendCompilerFailed  # takes a second to import
+
+        if not isinstance(error, BackendCompilerFailed):
+            raise
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"torch.compile failed ({reason}); it needs a C++ compiler. Install one, or give --set compiled=false."
+        ) from error

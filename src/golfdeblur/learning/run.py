@@ -79,7 +79,7 @@ class Run:
         except OSError as error:
             raise GolfError(f"{path} cannot be written ({error.strerror}). {AGAIN}") from error
 
-    def save_network(self, place: str, network: networks.Network, history: dict[str, Any]) -> Path:
+    def save_network(self, place: str, network: networks.Residual, history: dict[str, Any]) -> Path:
         """Write what is trained as safetensors to `place` in the folder, a G beside its F; return its path.
 
         Raises GolfError where it cannot be written.
@@ -113,6 +113,12 @@ class Run:
             raise GolfError(
                 f"The state of step {state['step']} cannot be written to {last} ({error.strerror}). {AGAIN}"
             ) from error
+
+    def diverged(self, what: str) -> str:
+        """Return the sentence for a loss that went wrong, which names the last good state."""
+        last = self.folder / "last.pt"
+        kept = f"The last good state is {last}" if last.exists() else "No state had been saved yet"
+        return f"The loss {what}. {kept}; lower lr or clip_norm, or look at these files, and start with another --out."
 
     def load_state(self, notice: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the newest sound state, or None for a new run; tell `notice` of damaged ones.

@@ -20,15 +20,15 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
-from golfdeblur.errors import ConfigError, GolfError, Interrupted
-from golfdeblur.learning import data, precision, sources
+from golfdeblur.errors import GolfError, Interrupted
 from golfdeblur.learning import mixture as mixtures
+from golfdeblur.learning import precision, sources
 from golfdeblur.learning.clock import Clock, stop_signal
-from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective
+from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective, compiler_explained
 from golfdeblur.learning.optimiser import Optimiser
 from golfdeblur.learning.recipe import Recipe, learning_rate
 from golfdeblur.learning.run import Run, commit
-from golfdeblur.learning.validation import Validation, mean_gain_db
+from golfdeblur.learning.validation import Validation, load_validation, mean_gain_db
 
 DIVERGED = 5.0
 """A mean loss this many times the lowest one so far ends a run."""
@@ -64,7 +64,7 @@ def train(
     torch.backends.cudnn.benchmark = True
     objective, history = build_objective(config, inputs)
     loaded = sources.load_sources(config.sources, inputs.sources, config.blur, block_px=config.mixture.block_px)
-    judge = _validation(config, inputs, accelerator.device)
+    judge = load_validation(config, inputs, accelerator.device)
     training = _Training(config, accelerator, objective, Run(folder, config, origin=history, frozen=inputs.propagator))
     deadline = time.monotonic() + 60 * max_minutes
     training.report, training.progress = (report, progress) if training.main else (training.report, training.progress)
@@ -150,12 +150,8 @@ class _Training:
     def _learn(self, batch: mixtures.Batch) -> None:
         """Make one step of the optimiser and of the averaged weights."""
         y = batch.blurry.contiguous(memory_format=torch.channels_last)
-        try:
+        with compiler_explained():
             terms = self.prepared(y, batch.sharp)
-        except RuntimeError as error:
-            if self.config.compiled:
-                _explain(error)
-            raise
         self.accelerator.backward(torch.stack(list(terms.values())).sum())
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
@@ -178,7 +174,9 @@ class _Training:
         self.window.clear()
         self.names.clear()
         if loss > DIVERGED * self.lowest_loss:
-            raise GolfError(self._diverged(f"rose to {loss:.4g}, {loss / self.lowest_loss:.0f} times its lowest value"))
+            raise GolfError(
+                self.run_files.diverged(f"rose to {loss:.4g}, {loss / self.lowest_loss:.0f} times its lowest value")
+            )
         self.lowest_loss = min(self.lowest_loss, loss)
         if self.main:
             lr = learning_rate(self.config, self.step - 1)
@@ -209,12 +207,7 @@ class _Training:
         for step, (names, terms) in enumerate(zip(self.names, self.window[-len(self.names) :], strict=True), first + 1):
             if bad := [value for value in terms.values() if not bool(torch.isfinite(value))]:
                 shown = ", ".join(sorted(set(names)))
-                raise GolfError(self._diverged(f"became {float(bad[0])} at step {step} on {shown}"))
-
-    def _diverged(self, what: str) -> str:
-        last = self.run_files.folder / "last.pt"
-        kept = f"The last good state is {last}" if last.exists() else "No state had been saved yet"
-        return f"The loss {what}. {kept}; lower lr or clip_norm, or look at these files, and start with another --out."
+                raise GolfError(self.run_files.diverged(f"became {float(bad[0])} at step {step} on {shown}"))
 
     def _agreed(self, wish: bool) -> bool:
         """Return whether any process wishes it, in all processes alike."""
@@ -304,23 +297,3 @@ class _Training:
             **history,
         }
         return self.run_files.save_network(".", cast(Any, self.averaged).residual, history)
-
-
-def _explain(error: RuntimeError) -> None:
-    """Raise ConfigError for what torch.compile could not do."""
-    from torch._dynamo.exc import BackendCompilerFailed  # takes a second to import
-
-    if isinstance(error, BackendCompilerFailed):
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"torch.compile failed ({reason}); it needs a C++ compiler. Install one, or give --set compiled=false."
-        ) from error
-
-
-def _validation(config: Recipe, inputs: Inputs, device: torch.device) -> Validation:
-    """Read all validation pairs, and the photographs that are held out; raises DataError for unusable data."""
-    paths = [inputs.sources[source.name] for source in config.sources if source.kind == "photos"]
-    smallest = sources.smallest_photo_px(config.blur, config.mixture.block_px)
-    held_out = [photo for path in paths for photo in data.load_photos(path, held_out=True, smallest_px=smallest)]
-    sets = {"photos": sources.validation_pairs(held_out, config.blur)} if held_out else {}
-    return Validation(sets | {name: data.load_pairs(path) for name, path in inputs.validation.items()}, device)
