@@ -54,6 +54,11 @@ RUNS := fast-0 fast-3 paper-0 paper-3
 tables = $(foreach run,$(RUNS) fast-self-ensemble,$(foreach set,$(1),$(RESULTS)/$(notdir $(set))-$(run).json))
 # Camera shake does not tell where the camera stood, so Levin's photos are compared as he does.
 evaluate = $(BIN)/golf evaluate $$set $$(case $$set in *levin09) echo --best-shift 5;; esac)
+# The sets by which the deconvolution is chosen (val) and judged (test): about five minutes.
+.PHONY: sets
+sets: $(VENV)/.dev
+	$(BIN)/python research/deconvolution/sets.py $(DATA) build/sets
+
 .PHONY: results
 results: $(VENV)/.dev
 	$(BIN)/python $(RESULTS)/levin_pairs.py $(DATA) build

@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from golfdeblur import offline
+
+offline.silence()  # for what these tests start and import themselves
+
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:

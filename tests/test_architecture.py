@@ -9,7 +9,7 @@ import golfdeblur
 
 ROOT = Path(golfdeblur.__file__).parent
 LAYERS = {
-    "errors": 0, "atomic": 0, "bands": 0,
+    "errors": 0, "atomic": 0, "offline": 0, "bands": 0,
     "picture": 1, "metrics": 1, "tiles": 1, "backends": 1,
     "image16": 2, "memory": 2,
     "image": 3, "strokes": 3, "runtime": 3,
@@ -18,7 +18,18 @@ LAYERS = {
     "experiments": 6,
     "cli": 7,
 }  # fmt: skip
-LEARNING_MAY_USE = {"errors", "atomic", "picture", "image", "metrics", "tiles", "backends", "runtime", "learning"}
+LEARNING_MAY_USE = {
+    "errors",
+    "atomic",
+    "offline",
+    "picture",
+    "image",
+    "metrics",
+    "tiles",
+    "backends",
+    "runtime",
+    "learning",
+}
 READS_TORCH_WEIGHTS = {"backends"}
 """The runtime `torch` builds the networks of `learning`, when it is asked for."""
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.name not in {"__init__.py", "__main__.py"})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import golfdeblur
-from golfdeblur import backends, runtime
+from golfdeblur import backends, offline, runtime
 from golfdeblur.errors import ConfigError
 
 CPU_RUNTIMES = ["onnxruntime", "openvino", "torch"]
@@ -37,14 +37,12 @@ def test_every_runtime_computes_the_same(name: str, letter: str, x: np.ndarray) 
 
 
 def test_openvino_gets_operations_that_it_computes_fast(x: np.ndarray) -> None:
-    import openvino
-    from openvino import opset13
-
+    openvino = offline.openvino()
     folder, core, x = runtime.EMBEDDED / "fast", openvino.Core(), x[:, :, :72, :128]
     for letter, shuffles, given in (("F", 3, np.concatenate([x, 0.1 * x], axis=1)), ("G", 2, x)):
         model = core.read_model(folder / f"{letter}.onnx")
         before = core.compile_model(model.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)[0]
-        made = backends._for_openvino(model, opset13)
+        made = backends._for_openvino(model, openvino.opset13)
         kinds = [node.get_type_name() for node in made.get_ordered_ops()]
         assert kinds.count("DepthToSpace") == shuffles
         assert "Transpose" not in kinds

@@ -3,13 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import backends, metrics, runtime
+from golfdeblur import backends, metrics, offline, runtime
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, export, golf, int8, networks
 from golfdeblur.runtime import EMBEDDED
@@ -156,10 +155,10 @@ def test_the_step_of_8_bits_is_as_long_as_in_float32(tmp_path: Path) -> None:
     (tail,) = (t for t in model.graph.initializer if t.name == "residual.tail.0.weight")
     tail.CopyFrom(onnx.numpy_helper.from_array(0.8 * onnx.numpy_helper.to_array(tail), tail.name))
     photo = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
-    (wanted,) = onnxruntime.InferenceSession(content).run(None, {"x": photo})
+    (wanted,) = offline.onnxruntime().InferenceSession(content).run(None, {"x": photo})
 
     def restored(given: np.ndarray) -> np.ndarray:
-        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": given})[0]
+        return offline.onnxruntime().InferenceSession(model.SerializeToString()).run(None, {"x": given})[0]
 
     int8.match_steps(model.graph, runtime.Runner(restored, multiple_px=2, overlap_px=None), [photo], [wanted])
     lengths = [np.vdot(wanted - photo, made - photo) for made in (restored(photo), wanted)]
@@ -173,7 +172,7 @@ def test_the_float32_sums_of_the_embedded_networks_of_8_bits_are_exact(letter: s
     convolution = [node for node in model.graph.node if node.op_type == "Conv"][which]
     names = [convolution.input[0], convolution.output[0]]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = offline.onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     channels = session.get_inputs()[0].shape[1]
     noise = np.random.default_rng(0).random((1, channels, 64, 96), np.float32)  # more than a photo moves
     noise[:, 3:] -= 0.5

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from golfdeblur import offline
 from golfdeblur.errors import ConfigError, WeightsError
 
 Network = Callable[[np.ndarray], np.ndarray]
@@ -94,9 +94,7 @@ def resolve(name: str) -> str:
 
 def available() -> list[str]:
     """Return the runtimes that are installed here, fastest to import first."""
-    import onnxruntime
-
-    providers = onnxruntime.get_available_providers()
+    providers = offline.onnxruntime().get_available_providers()
     found = [name for name, provider in PROVIDERS.items() if provider in providers]
     found += ["openvino", "openvino-bf16"] if importlib.util.find_spec("openvino") else []
     return found + (["torch", "torch-bf16"] if importlib.util.find_spec("torch") else [])
@@ -151,7 +149,7 @@ def _shared_memory() -> bool:
     gives its first back: F and G kept 1,100 MiB for tiles of 6.5 megapixels, and 500 after `release`. Of one stretch
     only what a run writes to is taken from the system: 710 MiB, and 8 (docs/log.md, 2026-11-29, end).
     """
-    import onnxruntime
+    onnxruntime = offline.onnxruntime()
 
     info = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
@@ -165,7 +163,7 @@ def _shared_memory() -> bool:
 
 
 def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
-    import onnxruntime
+    onnxruntime = offline.onnxruntime()
 
     if provider not in onnxruntime.get_available_providers():
         package = {"cuda": "onnxruntime-gpu", "coreml": "onnxruntime on macOS"}[name]
@@ -212,9 +210,7 @@ def _onnxruntime(content: bytes, provider: str, name: str) -> Engine:
 
 def _openvino(content: bytes, *, bf16: bool) -> Network:
     try:
-        os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
-        import openvino
-        from openvino import opset13
+        openvino = offline.openvino()
     except ImportError as error:
         raise ConfigError("Runtime 'openvino' is not installed here; pip install 'golfdeblur[openvino]'.") from error
     core = openvino.Core()
@@ -223,7 +219,7 @@ def _openvino(content: bytes, *, bf16: bool) -> Network:
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
     }
     try:
-        compiled = core.compile_model(_for_openvino(core.read_model(content), opset13), "CPU", settings)
+        compiled = core.compile_model(_for_openvino(core.read_model(content), openvino.opset13), "CPU", settings)
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO cannot load the network ({error}); use --runtime onnxruntime.") from error
 

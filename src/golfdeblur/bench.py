@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import atomic, deblur, image
+from golfdeblur import atomic, deblur, image, offline
 from golfdeblur.errors import ConfigError
 from golfdeblur.picture import from_samples
 from golfdeblur.strokes import STEPS
@@ -132,9 +132,7 @@ def matrix_product_gflops() -> float:
 
 def plot(rows: list[dict[str, Any]], output: Path) -> None:
     """Draw time against megapixels, log-log, one line for each model and runtime, into a PNG or SVG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
+    offline.matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), layout="constrained")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from golfdeblur import DEFAULT_MODEL, __version__
+from golfdeblur import DEFAULT_MODEL, __version__, offline
 from golfdeblur.cli.app import ForceOption, StepsOption, app, check_new, default_command, needs_extra, write_text
 from golfdeblur.errors import ConfigError
 from golfdeblur.strokes import STEPS
@@ -43,7 +43,7 @@ def bench_speed(
         if plot_file.suffix.lower() not in (".png", ".svg"):
             raise ConfigError(f"{plot_file} must end in .png or .svg; give such a name.")
         with needs_extra("train"):
-            import matplotlib  # noqa: F401
+            offline.matplotlib()
     result: dict[str, Any] = {"version": __version__, "machine": platform.processor() or platform.machine()}
     if against is not None:
         if photo is None:

@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
 from golfdeblur import atomic
 from golfdeblur.errors import ConfigError
-
-mpl.use("Agg")
 
 
 @dataclass(frozen=True)

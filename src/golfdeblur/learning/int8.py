@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfdeblur import atomic, backends, runtime, tiles
+from golfdeblur import atomic, backends, offline, runtime, tiles
 from golfdeblur.learning.networks import ResidualUNet
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def to_int8(
     and the first, because one range for the image and a faint residual of half the size rounds both.
     """
     import onnx
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quantization = offline.quantization()
 
     seen: list[np.ndarray] = []
     network = backends.open_network("onnxruntime", content, path)
@@ -117,7 +117,7 @@ def to_int8(
 
     restored = [runner(watched)(photo) for photo in photos]
 
-    class First(quantization.CalibrationDataReader):
+    class First(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         """One input only: the library insists on measuring ranges, but all that it needs are given to it."""
 
         def __init__(self) -> None:
@@ -129,7 +129,9 @@ def to_int8(
 
     with tempfile.TemporaryDirectory() as folder:
         plain, made = Path(folder) / "plain.onnx", Path(folder) / path.name
-        quant_pre_process(onnx.load_from_string(content), str(plain), skip_symbolic_shape=True)
+        quantization.shape_inference.quant_pre_process(
+            onnx.load_from_string(content), str(plain), skip_symbolic_shape=True
+        )
         model = onnx.load(str(plain))
         convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
         ranges = activation_ranges(model, seen)
@@ -170,7 +172,6 @@ def activation_ranges(model: onnx.ModelProto, inputs: list[np.ndarray]) -> dict[
     What a ReLU throws away needs no bytes, so a convolution before one has the range of the ReLU's output.
     """
     import onnx
-    import onnxruntime
 
     constants = {tensor.name for tensor in model.graph.initializer}
     near = [n for n in model.graph.node if n.op_type in ("Conv", "Relu")]
@@ -178,7 +179,7 @@ def activation_ranges(model: onnx.ModelProto, inputs: list[np.ndarray]) -> dict[
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = offline.onnxruntime().InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def values() -> Iterator[tuple[str, np.ndarray]]:
         for x in inputs:

@@ -27,14 +27,16 @@ _CHROMA = (
 )
 
 
-def jpeg(x: Tensor, quality: float) -> Tensor:
-    """Return `x`, (B, 3, H, W) in [0, 1], as baseline JPEG of `quality` 1 to 100 (4:2:0) would give it back.
+def jpeg(x: Tensor, quality: float | Tensor, *, subsampled: bool = True) -> Tensor:
+    """Return `x`, (B, 3, H, W) in [0, 1], as baseline JPEG of `quality` 1 to 100 would give it back.
 
-    The tables are those of the standard's Annex K; entropy coding loses nothing and is left out.
+    `quality` is one for all or (B,), one for each. `subsampled` halves the colours (4:2:0), else 4:4:4. The tables are
+    those of the standard's Annex K; entropy coding loses nothing and is left out.
     """
     height, width = x.shape[-2:]
     padded = nf.pad(x, (0, -width % 16, 0, -height % 16), mode="replicate")
-    scale = 50 / quality if quality < 50 else 2 - quality / 50
+    quality = torch.as_tensor(quality, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1, 1, 1)
+    scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50)
     mix = torch.tensor(
         [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], device=x.device
     )
@@ -42,15 +44,16 @@ def jpeg(x: Tensor, quality: float) -> Tensor:
         torch.einsum("ij,bjhw->bihw", mix, padded * 255) - torch.tensor([128.0, 0, 0], device=x.device)[:, None, None]
     )
     luma = _quantise_blocks(planes[:, :1], _LUMA, scale)
-    chroma = _quantise_blocks(nf.avg_pool2d(planes[:, 1:], 2), _CHROMA, scale)
-    chroma = nf.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
+    chroma = _quantise_blocks(nf.avg_pool2d(planes[:, 1:], 2) if subsampled else planes[:, 1:], _CHROMA, scale)
+    if subsampled:
+        chroma = nf.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
     planes = torch.cat([luma + 128, chroma], 1)
     rgb = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(mix), planes)
     return (rgb.round() / 255).clamp(0, 1)[..., :height, :width]
 
 
-def _quantise_blocks(planes: Tensor, table: tuple[tuple[int, ...], ...], scale: float) -> Tensor:
-    """Round the 8x8 cosine transforms of `planes`, (B, C, H, W), to the table's steps."""
+def _quantise_blocks(planes: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:
+    """Round the 8x8 cosine transforms of `planes`, (B, C, H, W), to the table's steps times `scale`."""
     n = torch.arange(8, dtype=torch.float64)
     basis = torch.cos(math.pi * (2 * n[None, :] + 1) * n[:, None] / 16) / 2
     basis[0] /= math.sqrt(2)

@@ -5,15 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
-
-from golfdeblur import atomic
+from golfdeblur import atomic, offline
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning.run import read_log
-
-mpl.use("Agg")
 
 
 def plot_runs(folders: list[Path], output: Path) -> None:
@@ -21,6 +15,10 @@ def plot_runs(folders: list[Path], output: Path) -> None:
 
     Raises ConfigError for a folder without a log and for an output that cannot be written.
     """
+    offline.matplotlib()
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
+
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     styles = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 4)))

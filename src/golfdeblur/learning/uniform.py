@@ -86,10 +86,17 @@ def random_kernels(generator: torch.Generator, batch: int, extent_px: tuple[floa
     phase = math.pi * order[:, None] * torch.linspace(0, 1, INSTANTS)
     waves = torch.randn(batch, 2, 2 * WAVES, generator=generator) * height.repeat(1, 2)[:, None]
     path = waves @ torch.cat([torch.sin(phase), torch.cos(phase)])  # (batch, 2, INSTANTS)
+    return path_kernels(path, log_uniform(generator, batch, extent_px), reach_px(extent_px[1]))
+
+
+def path_kernels(path: Tensor, extent_px: Tensor, reach: int) -> Tensor:
+    """Return the (B, K, K) kernels of sum 1, K = 2 `reach` + 1, that light draws on the way along `path`.
+
+    `path` is (B, 2, T) as (x, y), in any unit and from anywhere; its mean comes to lie in the middle, and the diagonal
+    of the box that holds it becomes `extent_px`, (B,), or as much of that as `reach` has room for.
+    """
     diagonal = (path.amax(2) - path.amin(2)).norm(dim=1)
-    extent = log_uniform(generator, batch, extent_px)
-    path = (path - path.mean(2, keepdim=True)) * (extent / diagonal)[:, None, None]
-    reach = reach_px(extent_px[1])
+    path = (path - path.mean(2, keepdim=True)) * (extent_px / diagonal)[:, None, None]
     farthest = path.abs().amax((1, 2)).clamp(min=reach - 1)
     return _splat(path * ((reach - 1) / farthest)[:, None, None] + reach, 2 * reach + 1)
 
