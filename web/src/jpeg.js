@@ -33,10 +33,14 @@ const AC_VALUES = AC_FIRST.map((first) => {
 
 const scaled = (table) => table.map((value) => Math.max(1, Math.floor((value * (200 - 2 * QUALITY) + 50) / 100)));
 
-// The tables in use, by channel: the input's where they are finer than those of quality 95, entry by entry, as in the command.
+// The tables in use, one for grey or brightness and one for colour: the input's where they are finer than those of quality
+// 95, entry by entry, as in the command.
 export function finestTables(theirs = [], channels = 3) {
-  const ours = [scaled(LUMINANCE), scaled(CHROMINANCE)];
-  return Array.from({ length: channels }, (_, c) => ours[Math.min(c, 1)].map((value, i) => Math.min(value, theirs[c]?.[i] ?? value, 255)));
+  const ours = channels === 1 ? [LUMINANCE] : [LUMINANCE, CHROMINANCE];
+  return ours.map((table, which) => {
+    const given = (which ? theirs.slice(1) : theirs.slice(0, 1)).filter(Boolean);
+    return scaled(table).map((value, i) => Math.min(value, 255, ...given.map((other) => other[i])));
+  });
 }
 
 function codes(bits, values) {
@@ -70,7 +74,7 @@ function headers(width, height, { density, exif, xmp, icc, tables, sampling }) {
   const size = LARGEST - 14, parts = Math.ceil((icc?.length ?? 0) / size);
   for (let i = 0; i < parts; i++) out.push(segment(0xe2, ascii("ICC_PROFILE\0"), [i + 1, parts], icc.subarray(i * size, (i + 1) * size)));
   tables.forEach((table, c) => out.push(segment(0xdb, [c], table)));
-  const channels = sampling.flatMap(([h, v], c) => [c + 1, 16 * h + v, c]);
+  const channels = sampling.flatMap(([h, v], c) => [c + 1, 16 * h + v, Math.min(c, 1)]);
   out.push(segment(0xc0, [8, height >> 8, height & 255, width >> 8, width & 255, sampling.length], channels));
   for (const which of sampling.length === 1 ? [0] : [0, 1]) {
     out.push(segment(0xc4, [which], DC_BITS[which], DC_VALUES), segment(0xc4, [16 + which], AC_BITS[which], AC_VALUES[which]));
@@ -102,7 +106,7 @@ function encodeScan(channels, width, height, { tables, sampling }) {
       for (let row = 0; row < v; row++) for (let column = 0; column < h; column++) {
         fill(block, plane, width, height, { x: x + 8 * column * dx, y: y + 8 * row * dy, dx, dy });
         transform(block);
-        last[c] = writeBlock(writer, block, tables[c], last[c], huffman[Math.min(c, 1)]);
+        last[c] = writeBlock(writer, block, tables[Math.min(c, 1)], last[c], huffman[Math.min(c, 1)]);
       }
     });
   }

@@ -91,7 +91,7 @@ const unsaved = () => queue.busy || queue.photos.some((photo) => photo.state ===
 
 function onChange(photo) {
   if (photo === shown || photo.state === "failed") report(photo);
-  if (photo === shown) showControls();
+  if (photo === shown) showControls(); else showSaveAll();
   showPhotos();
   keepAwake(Boolean(queue.busy));
 }
@@ -100,7 +100,7 @@ function report(photo) {
   const { state, name } = photo;
   if (state === "failed") {
     complain(photo.error, photo);
-    tell(() => "");
+    if (photo === shown) tell(() => "");
     if (queue.photos.every((other) => other.state === "failed")) { // nothing to show: back to the start, with its error
       queue.photos = [];
       select(undefined);
@@ -141,12 +141,18 @@ function showControls() {
   $("copy").hidden = !made || !canCopy();
   $("share").hidden = !made || !TOUCH || !canShare();
   $("again").hidden = state !== "cancelled";
-  const done = queue.photos.filter((other) => other.state === "done");
-  $("save-all").hidden = done.length < 2;
-  $("save-all").textContent = say("saveAll", { n: done.length });
+  showSaveAll();
   fillPanel($("panel"), photo, runtime, choose);
   if (made) showFormats(photo);
   if (photo) showProgress();
+}
+
+const donePhotos = () => queue.photos.filter(({ state }) => state === "done");
+
+function showSaveAll() {
+  const n = donePhotos().length;
+  $("save-all").hidden = n < 2;
+  $("save-all").textContent = say("saveAll", { n: number(n) });
 }
 
 function showFormats(photo) {
@@ -178,7 +184,7 @@ function timeLeft(seconds) {
 
 function showView() {
   $("fit").setAttribute("aria-pressed", viewer.fits);
-  $("full").setAttribute("aria-pressed", Math.abs(viewer.scale - 1) < 1e-3);
+  $("full").setAttribute("aria-pressed", !viewer.fits && Math.abs(viewer.scale - 1) < 1e-3);
   const before = Math.round(100 * viewer.split);
   $("divider").setAttribute("aria-valuenow", before);
   $("divider").setAttribute("aria-valuetext", say("dividerAt", { before, after: 100 - before }));
@@ -244,7 +250,7 @@ function listen() {
   let name;
   on("save", () => doing(async () => { name = await save(shown); }, () => say("saved", { name })));
   on("save-all", () => {
-    const done = queue.photos.filter(({ state }) => state === "done");
+    const done = donePhotos();
     doing(() => saveAll(done, "deblurred.zip"), () => say("savedAll", { n: done.length, name: "deblurred.zip" }));
   });
   on("copy", () => doing(() => copy(shown), () => say("copied")));

@@ -19,9 +19,7 @@ export async function readMetadata(bytes) {
     else if (found.kind === "webp") readWebp(bytes, found);
     else if (found.kind === "avif" || found.kind === "heic") readBoxes(bytes, found);
     else if (found.kind === "gif") found.pictures = framesOfGif(bytes);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error; // damaged: what was found so far
-  }
+  } catch { /* damaged: what was found so far */ }
   if (found.exif) found.exif = upright(found.exif);
   if (found.xmp) found.xmp = uprightXmp(found.xmp);
   if (found.icc && text(found.icc, 16, 20) !== (found.grey ? "GRAY" : "RGB ")) {

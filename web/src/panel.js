@@ -6,7 +6,7 @@ const element = (tag, text = "", values = {}) => Object.assign(document.createEl
 // Fills `panel` for a photo; `onChoose(index)` is told of a stroke that somebody wants to see.
 export function fillPanel(panel, photo, runtime, onChoose) {
   const had = panel.contains(document.activeElement) && document.activeElement.value;
-  panel.replaceChildren(...(photo?.strokes.length ? [strokes(photo, onChoose)] : []), facts(photo, runtime));
+  panel.replaceChildren(...(photo?.strokes.length ? [strokes(photo, onChoose)] : []), facts(photo, runtime), element("p", say("hint"), { className: "quiet" }));
   if (had) panel.querySelector(`input[value="${had}"]`)?.focus();
 }
 

@@ -44,9 +44,10 @@ async function right(networks) {
 async function open(kind, entries, float32 = false) {
   const ort = await import(ORT + FILES[kind][0]);
   const threads = self.crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency || 1) : 1;
+  ort.env.logLevel = "error";
   ort.env.wasm.wasmPaths = ORT;
   ort.env.wasm.numThreads = kind === "wasm" ? threads : 1;
-  const networks = {}, files = FILES[kind].map((name) => `ort/${name}`);
+  const networks = {}, files = ["model/model.json", ...FILES[kind].map((name) => `ort/${name}`)];
   for (const [letter, entry] of Object.entries(entries)) { // one after another: WebGPU opens one session at a time
     const wide = kind === "webgpu" || float32, file = wide ? entry.gpu : entry.processor;
     const content = new Uint8Array(await (await fetch(new URL(file, MODEL))).arrayBuffer());

@@ -2,7 +2,7 @@
 // its content's hash, so a new version fetches only what has changed, and never mixes with an old one.
 const CACHE = "golfdeblur";
 const FILES = __FILES__;
-const SELDOM = /^(ort|model|heic|sample)\/|\.txt$|\.py$/; // kept once they are used
+const SELDOM = /^(ort|model|heic)\/|\.txt$|\.py$/; // kept once they are used
 
 const scope = new URL("./", self.location.href);
 const keyOf = (name) => new URL(`${name}?${FILES[name].slice(0, 16)}`, scope).href;

@@ -46,7 +46,9 @@ export class Viewer {
 
   fit() {
     this.scale = this.fitScale;
-    this.x = this.y = 0;
+    const { width, height } = this.before?.whole ?? { width: 0, height: 0 };
+    this.x = (this.canvas.width - width * this.scale) / 2;
+    this.y = (this.canvas.height - height * this.scale) / 2;
     this.#settle();
   }
 
@@ -82,10 +84,10 @@ export class Viewer {
     if (fitted) this.fit(); else this.#settle();
   }
 
-  // Keeps the photo in the window: centred where it is smaller, without a gap where it is larger.
+  // Keeps the photo over the middle of the window, so that it can't get lost; no more, or zooming would move what is pointed at.
   #settle() {
     if (!this.before) { this.#draw(); return; }
-    const place = (at, photo, room) => Math.round(photo <= room ? (room - photo) / 2 : Math.min(0, Math.max(room - photo, at)));
+    const place = (at, photo, room) => Math.min(room / 2, Math.max(room / 2 - photo, at));
     this.x = place(this.x, this.before.whole.width * this.scale, this.canvas.width);
     this.y = place(this.y, this.before.whole.height * this.scale, this.canvas.height);
     this.#draw();
@@ -119,7 +121,7 @@ export class Viewer {
     const picture = width <= preview.width ? preview : whole;
     context.imageSmoothingEnabled = scale < 1 || (scale < 3 && scale % 1 !== 0);
     context.imageSmoothingQuality = "high";
-    context.drawImage(picture, this.x, this.y, width, height);
+    context.drawImage(picture, Math.round(this.x), Math.round(this.y), width, height); // whole pixels, or 100 % would not be sharp
   }
 
   #listen() {
@@ -158,7 +160,8 @@ export class Viewer {
     const others = [...this.pointers].filter(([other]) => other !== id).map(([, point]) => point), was = this.pointers.get(id);
     this.pointers.set(id, now);
     if (Math.hypot(now.x - this.pressed.x, now.y - this.pressed.y) > STILL_PX * devicePixelRatio) this.pressed.moved = true;
-    if (this.held || !this.before) return;
+    if (!this.before) return;
+    if (this.pressed.moved && this.held) this.hold(false); // dragging after all
     if (others.length) {
       const [other] = others, apart = (point) => Math.max(1, Math.hypot(point.x - other.x, point.y - other.y));
       this.x += (now.x - was.x) / 2;

@@ -5,7 +5,7 @@ export const WORDS = {
   en: {
     language: "English",
     lead: "Takes the motion blur out of photos, here in your browser. They never leave your device.",
-    drop: "Drop blurry photos here", dropTouch: "Choose a blurry photo", dropNow: "Let go to open",
+    drop: "Drop blurry photos here", dropTouch: "Choose a blurry photo",
     choose: "Choose photos", chooseTouch: "Tap to choose", camera: "Take a photo", example: "Try an example",
     paste: "or paste one",
     formats: "JPEG, PNG, WebP, AVIF, HEIC. It removes the blur of a shaking hand or a moving subject, not a wrong focus.",
@@ -52,7 +52,7 @@ export const WORDS = {
   de: {
     language: "Deutsch",
     lead: "Nimmt Fotos die Bewegungsunschärfe, hier im Browser. Sie verlassen Ihr Gerät nie.",
-    drop: "Unscharfe Fotos hierher ziehen", dropTouch: "Ein unscharfes Foto wählen", dropNow: "Loslassen zum Öffnen",
+    drop: "Unscharfe Fotos hierher ziehen", dropTouch: "Ein unscharfes Foto wählen",
     choose: "Fotos wählen", chooseTouch: "Tippen und wählen", camera: "Foto aufnehmen", example: "Beispiel ausprobieren",
     paste: "oder einfügen",
     formats: "JPEG, PNG, WebP, AVIF, HEIC. Entfernt wird, was verwackelt ist oder sich bewegt hat, nicht ein falscher Fokus.",
@@ -99,7 +99,7 @@ export const WORDS = {
   zh: {
     language: "中文",
     lead: "在您的浏览器里去除照片的运动模糊。照片不会离开您的设备。",
-    drop: "把模糊的照片拖到这里", dropTouch: "选择一张模糊的照片", dropNow: "松开即可打开",
+    drop: "把模糊的照片拖到这里", dropTouch: "选择一张模糊的照片",
     choose: "选择照片", chooseTouch: "点按选择", camera: "拍一张照片", example: "试试示例",
     paste: "也可以直接粘贴",
     formats: "支持 JPEG、PNG、WebP、AVIF、HEIC。可去除手抖或物体移动造成的模糊，不能修正失焦。",
