@@ -200,6 +200,8 @@ class MixtureConfig:
     steps_per_block: int = 80
     blocks_kept: int = 16
     """Patches are cut from this many blocks at once; a few would make consecutive batches alike."""
+    quarter_turns: bool = True
+    """Whether patches are turned as well as flipped; the paper's are flipped alone."""
     streams: int = 1
     """Independent streams of blocks, each giving batch / streams patches. Every process makes its own streams only,
     so their number, which is part of the recipe, decides what is seen, and the number of processes does not."""
@@ -219,6 +221,11 @@ class MixtureConfig:
             raise ConfigError(
                 f"streams {self.streams} must divide batch {self.batch} and block_pairs {self.block_pairs}."
             )
+
+    @property
+    def fresh(self) -> bool:
+        """Whether every step has a block of its own, of which it shows each pair once: no crop is seen twice."""
+        return self.steps_per_block == self.blocks_kept == 1 and self.block_pairs == self.batch
 
 
 @dataclass(frozen=True)
@@ -282,7 +289,7 @@ class Mixture:
         for stream in self._streams:
             blocks = [self._blocks[number, stream] for number in numbers]
             generator = seeded_generator(config.seed, 1, step, stream)
-            cuts += [_cut_patch(blocks, generator, config.patch_px) for _ in range(config.batch // config.streams)]
+            cuts += [_cut_patch(blocks, generator, config, i) for i in range(config.batch // config.streams)]
         blurry = torch.stack([blurry for blurry, _, _ in cuts]).float() / 255
         sharp = torch.stack([sharp for _, sharp, _ in cuts]).float() / 255
         batch = Batch(blurry, sharp, [name for _, _, name in cuts])
@@ -369,11 +376,13 @@ def seeded_generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _cut_patch(blocks: list[Batch], generator: torch.Generator, side: int) -> Crop:
+def _cut_patch(blocks: list[Batch], generator: torch.Generator, config: MixtureConfig, number: int) -> Crop:
+    """Cut a patch from a pair of any block, or from pair `number` of the only one if the mixture is fresh."""
+    side = config.patch_px
     block = blocks[int(torch.randint(len(blocks), (), generator=generator))]
-    index = int(torch.randint(len(block.names), (), generator=generator))
+    index = number if config.fresh else int(torch.randint(len(block.names), (), generator=generator))
     top, left = _random_corner(generator, block.sharp.shape[-2:], side)
-    turn = int(torch.randint(8, (), generator=generator))
+    turn = int(torch.randint(8, (), generator=generator)) & (0b111 if config.quarter_turns else 0b110)
     pair = torch.stack([block.blurry[index], block.sharp[index]])[..., top : top + side, left : left + side]
     pair = torch.rot90(pair.flip(-1) if turn >= 4 else pair, turn % 4, (-2, -1))
     return pair[0], pair[1], block.names[index]
