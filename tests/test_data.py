@@ -9,10 +9,11 @@ from PIL import Image
 from golfdeblur.errors import DataError, ImageError
 from golfdeblur.files import image
 from golfdeblur.learning import blur, data
-from golfdeblur.learning import mixture as mixtures
-from golfdeblur.learning.config import read_recipe
+from golfdeblur.learning import sources as sourcing
 from golfdeblur.learning.data import Photo
-from golfdeblur.learning.mixture import Mixture, MixtureConfig, PairSource, PhotoSource, VideoSource
+from golfdeblur.learning.mixture import Mixture, MixtureConfig
+from golfdeblur.learning.recipe import read_recipe
+from golfdeblur.learning.sources import PairSource, PhotoSource, VideoSource
 
 CPU = torch.device("cpu")
 SMALL = MixtureConfig(batch=4, patch_px=32, block_px=48, block_pairs=6, steps_per_block=3, blocks_kept=2)
@@ -23,7 +24,7 @@ def noise(seed: int, side: int = 160) -> torch.Tensor:
     return torch.randint(0, 256, (3, side, side), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def sources() -> list[tuple[mixtures.Source, float]]:
+def sources() -> list[tuple[sourcing.Source, float]]:
     photos = PhotoSource([Photo.of("photo", noise(0)), Photo.of("other", noise(1))], BLUR)
     pairs = PairSource([(noise(2), noise(3), "pair")])
     video = VideoSource(torch.stack([noise(i, 64) for i in range(15)]), "clip", BLUR)
@@ -38,7 +39,7 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
         assert torch.equal(again.blurry, wanted[step].blurry)
         assert torch.equal(again.sharp, wanted[step].sharp)
         assert again.names == wanted[step].names
-    reseeded = Mixture(sources(), dataclasses.replace(SMALL, seed=1), CPU).batch(7)
+    reseeded = Mixture(sources(), SMALL, CPU, seed=1).batch(7)
     assert not torch.equal(reseeded.sharp, wanted[7].sharp)
 
 
@@ -106,7 +107,7 @@ def test_a_patch_keeps_blurry_and_sharp_together() -> None:
 @pytest.mark.parametrize("linear", [False, True])
 def test_a_clip_is_averaged_in_the_light_asked_for(linear: bool) -> None:
     clip = torch.stack([torch.full((3, 4, 4), v) for v in (0.0, 0.5, 1.0)])
-    blurry, sharp = mixtures.average_clip(clip, linear=linear)
+    blurry, sharp = sourcing.average_clip(clip, linear=linear)
     expected = ((0.5**2.2 + 1) / 3) ** (1 / 2.2) if linear else 0.5
     assert float(blurry.mean()) == pytest.approx(expected)
     assert float(sharp.mean()) == 0.5
