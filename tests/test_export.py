@@ -60,9 +60,10 @@ def test_networks_of_8_bits_are_close_and_small(tmp_path: Path) -> None:
     assert eight.f.scales == 2
     made, reference = eight.deblur(photo), plain.deblur(photo)
     assert 45 < metrics.psnr(made, reference) < 70  # close, and not the same file twice
-    entry = plain.weights.network("F")["int8"]
-    assert (tmp_path / "model" / entry["file"]).stat().st_size < (tmp_path / "model" / "F.onnx").stat().st_size
-    (tmp_path / "model" / entry["file"]).write_bytes(b"damaged")
+    file = plain.weights.f
+    assert file.int8_path is not None
+    assert file.int8_path.stat().st_size < file.path.stat().st_size
+    file.int8_path.write_bytes(b"damaged")
     with pytest.raises(WeightsError, match=r"F\.int8\.onnx is damaged"):
         golfdeblur.load(tmp_path / "model", runtime="onnxruntime-int8")
 

@@ -167,7 +167,7 @@ def test_a_damaged_state_falls_back_on_the_one_before(tmp_path: Path, inputs: In
     assert all(torch.equal(final[k], again[k]) for k in final)
 
 
-@pytest.mark.parametrize(("validate_every", "lost"), [(3, "networks"), (100, "state of step")])
+@pytest.mark.parametrize(("validate_every", "lost"), [(3, "network"), (100, "state of step")])
 def test_a_full_disk_loses_nothing(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, validate_every: int, lost: str
 ) -> None:
