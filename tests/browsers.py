@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from .conftest import GUARD_S
+
 ROOT = Path(__file__).parent.parent
 DIST = ROOT / "web" / "dist"
 CHROMIUM = shutil.which("chromium")
@@ -27,7 +29,6 @@ SOFTWARE_GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "-
 
 slow = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
     pytest.mark.skipif(not (DIST / "index.html").exists(), reason="the page is not built: make web"),
 ]
 in_chromium = [*slow, pytest.mark.skipif(CHROMIUM is None, reason="install Debian's chromium")]
@@ -77,15 +78,16 @@ def chromium(*arguments: str) -> Iterator[Any]:
 def opened(browser: Any, address: str, **options: Any) -> Any:
     """Return a page of `browser` that is ready; what it says on its console or throws is in its `complaints`."""
     page = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "locale": "en-GB", **options}).new_page()
+    page.set_default_timeout(1000 * GUARD_S)
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     page.on("console", lambda message: page.complaints.append(message.text))
     page.goto(address)
-    page.wait_for_selector("html[data-runtime]", timeout=240_000)
+    page.wait_for_selector("html[data-runtime]", timeout=1000 * GUARD_S)
     return page
 
 
-def status(page: Any, words: str, seconds: float = 240) -> None:
+def status(page: Any, words: str, seconds: float = GUARD_S) -> None:
     """Wait until the page says so."""
     page.locator("#status", has_text=words).wait_for(timeout=1000 * seconds)
 
@@ -139,7 +141,7 @@ class Firefox:
         number = next(self.numbers)
         self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
-            answer = json.loads(self.socket.recv(timeout=240))
+            answer = json.loads(self.socket.recv(timeout=GUARD_S))
             if answer.get("id") == number:
                 assert answer["type"] == "success", answer
                 return answer["result"]
@@ -161,7 +163,7 @@ class Firefox:
         assert answer["type"] == "success", answer
         return json.loads(answer["result"].get("value", "null"))
 
-    def until(self, expression: str, seconds: float = 240) -> Any:
+    def until(self, expression: str, seconds: float = GUARD_S) -> Any:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(AssertionError):  # the page may be loading anew
@@ -185,7 +187,7 @@ class Firefox:
         """Press "Save" and return the file that comes."""
         self.ask("document.getElementById('save').click()")
         name = self.until("document.getElementById('status').textContent.match(/^Saved as (.*)[.]$/)?.[1]")
-        path, end = self.downloads / name, time.monotonic() + 30
+        path, end = self.downloads / name, time.monotonic() + GUARD_S
         while time.monotonic() < end and not (path.exists() and path.stat().st_size):
             time.sleep(0.1)
         return path
@@ -196,4 +198,4 @@ class Firefox:
     def close(self) -> None:
         self.socket.close()
         self.process.terminate()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=GUARD_S)

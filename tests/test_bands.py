@@ -2,7 +2,9 @@ import threading
 
 import pytest
 
-from golfdeblur import bands
+from golfdeblur.engine import bands
+
+from .conftest import GUARD_S
 
 LARGE = 1000, 4000
 """Height and width of a picture of many bands."""
@@ -18,7 +20,7 @@ def test_bands_cover_every_row_once_and_come_in_order(size: tuple[int, int]) -> 
 
 def test_only_bands_of_large_pictures_go_to_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bands.os, "cpu_count", lambda: 2)
-    met = threading.Barrier(2, timeout=10)
+    met = threading.Barrier(2, timeout=GUARD_S)
 
     def meet(top: int, bottom: int) -> int:
         met.wait()  # a single thread would wait here alone

@@ -16,12 +16,13 @@ from golfdeblur import __version__
 from golfdeblur.cli.app import app, progress
 from golfdeblur.errors import GolfError
 
+from .conftest import GUARD_S
 from .test_image import bad_files
 
 
 def golf(*arguments: object, cwd: Path | None = None, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "golfdeblur", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=GUARD_S, check=False, **options)
 
 
 def refused(*arguments: object) -> str:
@@ -175,7 +176,7 @@ def test_a_wrong_option_is_one_message_without_a_traceback() -> None:
 
 def test_an_interrupt_says_so(jpeg: Path) -> None:
     stop = "def stop(*a, **k): raise KeyboardInterrupt"
-    code = f"import golfdeblur.cli as c, golfdeblur.deblur as d\n{stop}\nd.load = stop\nc.main()"
+    code = f"import golfdeblur.cli as c, golfdeblur.model as d\n{stop}\nd.load = stop\nc.main()"
     command = [sys.executable, "-c", code, "deblur", str(jpeg)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode not in (0, None)

@@ -9,9 +9,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from golfdeblur import image
-from golfdeblur import picture as pictures
 from golfdeblur.errors import ImageError
+from golfdeblur.files import image
+from golfdeblur.files import picture as pictures
 
 
 def round_trip(path: Path, out: Path) -> pictures.Picture:

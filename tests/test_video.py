@@ -15,6 +15,7 @@ import pytest
 from golfdeblur import video
 from golfdeblur.errors import ConfigError, ImageError, Interrupted
 
+from .conftest import GUARD_S
 from .test_cli import fails, golf
 
 TIMES = [0, 1, 2, 4, 5, 8, 9, 10, 12, 13, 14, 15, 16, 20, 21, 22]
@@ -341,7 +342,7 @@ def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
 def test_a_signal_in_the_command_leaves_a_file_that_plays(tmp_path: Path, tiny_model: Path, wait: str) -> None:
     source = make_clip(tmp_path / "in.mp4", sound=False)
     slow = (
-        "import time, golfdeblur.deblur as d, golfdeblur.cli as c\n"
+        "import time, golfdeblur.model as d, golfdeblur.cli as c\n"
         "old = d.Model.restore\n"
         "def restore(self, picture, **k):\n"
         f"    open({str(tmp_path / 'mark')!r}, 'w').close()\n    {wait}\n    return old(self, picture, **k)\n"
@@ -354,7 +355,7 @@ def test_a_signal_in_the_command_leaves_a_file_that_plays(tmp_path: Path, tiny_m
         time.sleep(0.02)
     time.sleep(1.2)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=GUARD_S)
     assert process.returncode == 130, error
     assert "out-partial.mp4" in error
     assert math.isclose(times(tmp_path / "out-partial.mp4")[0], 0, abs_tol=1e-6)

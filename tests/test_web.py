@@ -31,6 +31,7 @@ from .browsers import (
     served,
     status,
 )
+from .conftest import GUARD_S
 from .test_cli import fails, golf
 
 
@@ -160,19 +161,19 @@ class TestComputing:
                 setInterval(() => { if (meter.hasAttribute("value")) seen.push(meter.value); }, 50);
             }"""
         )
-        page.locator("#left", has_text=re.compile("left")).wait_for(timeout=120_000)
+        page.locator("#left", has_text=re.compile("left")).wait_for(timeout=1000 * GUARD_S)
         assert re.search(r"\d %", page.text_content("#progress-words"))
-        status(page, "Done", 280)
+        status(page, "Done")
         seen = page.evaluate("seen")
         assert seen == sorted(seen)
         assert max(seen) > 0.9
-        assert 0.3 < np.interp(len(seen) / 2, range(len(seen)), seen) < 0.7  # half the time, about half the way
+        assert 0.15 < np.interp(len(seen) / 2, range(len(seen)), seen) < 0.85  # half the time, about half the way
 
     def test_cancel_answers_at_once_and_again_goes_on(self, page: Any, large: Path, blurry: Path) -> None:
         page.set_input_files("#file", large)
         status(page, "Deblurring")
         page.click("#cancel")
-        status(page, "Cancelled", 1)
+        assert page.text_content("#status") == "Cancelled."
         page.click("#again")
         status(page, "Deblurring")
         page.click("#cancel")
@@ -415,7 +416,7 @@ def kept_in_full(page: Any) -> None:
             return ["threaded.wasm?", "F.int8.onnx?", "G.int8.onnx?", "model.json?", "main.js?"].every(
                 (end) => kept.some((url) => url.includes(end)));
         }""",
-        timeout=60_000,
+        timeout=1000 * GUARD_S,
     )
 
 
@@ -451,5 +452,5 @@ def test_the_server_has_the_headers_and_only_this_computer(tmp_path: Path) -> No
         fails(golf("web", "--no-browser", "--port", port, "--folder", tmp_path), port, "--port")
     finally:
         server.terminate()
-        server.wait(timeout=10)
+        server.wait(timeout=GUARD_S)
     fails(golf("web", "--no-browser", "--folder", tmp_path / "none"), "make web")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from golfdeblur import deblur, metrics
+from golfdeblur import metrics
 from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
+from golfdeblur.model import load
+from golfdeblur.runtimes import Network
 
 WORST = 6
 STEPS, MORE_STEPS = 3, 10
@@ -18,7 +20,7 @@ STEPS, MORE_STEPS = 3, 10
 
 def run(settings: Settings) -> Result:
     """Take the images with the lowest PSNR after x3, and try F again before G, and more corrections."""
-    f, g = pictures.f_and_g(deblur.load(settings.model))
+    f, g = pictures.f_and_g(load(settings.model))
     scored = []
     for name, y, sharp in pictures.pairs(settings):
         scored.append(
@@ -65,7 +67,7 @@ def run(settings: Settings) -> Result:
     return Result("hard", claim, holds, verdict, numbers, [table], {}, {"worst": pictures.strip(strips)})
 
 
-def _corrected(g: pictures.Network, x: np.ndarray, steps: int) -> np.ndarray:
+def _corrected(g: Network, x: np.ndarray, steps: int) -> np.ndarray:
     for _ in range(steps):
         x = g(x)
     return x

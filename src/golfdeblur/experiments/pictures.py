@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from golfdeblur import deblur, image
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments.report import Settings
-from golfdeblur.picture import from_samples
-
-Network = Callable[[np.ndarray], np.ndarray]
+from golfdeblur.files import image
+from golfdeblur.files.picture import from_samples
+from golfdeblur.model import Model
+from golfdeblur.runtimes import Network
 
 QUICK_PX = 96
 
@@ -53,7 +53,7 @@ def as_pixels(x: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip(x[0], 0, 1)).astype(np.uint8).transpose(1, 2, 0)
 
 
-def f_and_g(model: deblur.Model) -> tuple[Network, Network]:
+def f_and_g(model: Model) -> tuple[Network, Network]:
     """Return both networks. Raises ConfigError for a model without a corrector."""
     if model.g is None:
         raise ConfigError(f"Model '{model.weights.name}' has no corrector G; this experiment needs one.")

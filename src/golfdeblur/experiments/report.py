@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from golfdeblur import atomic
 from golfdeblur.errors import ConfigError
+from golfdeblur.files import atomic
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Settings:
     evaluations: tuple[Path, ...] = ()
     """Files of golf evaluate --json."""
     seeds: int = 5
+
+    @property
+    def trained(self) -> str:
+        """The architecture that is trained: the least one in a smoke run."""
+        return "tiny" if self.quick else self.network
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import backends, runtime
+from golfdeblur import runtimes
+from golfdeblur.engine.runner import Runner, open_runner
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import checkpoint, export, networks
+from golfdeblur.weights import Weights, embedded_names, find_weights
+
+MODELS = ("paper", "fast")
 
 STEPS = 3
 SIDE = 256
@@ -61,7 +65,7 @@ def run(settings: Settings) -> Result:
     quality = [_quality(path) for path in settings.evaluations]
     counts = {letter: _stages(letter) for letter in ("F", "G")}
     exact = all(counts[letter] == TABLE_1[letter] for letter in counts)
-    sizes = [(name, *_sizes(name)) for name in networks.PRESETS]
+    sizes = [(name, *_sizes(name)) for name in MODELS]
     times = _times(1 if settings.quick else RUNS, SIDE // 4 if settings.quick else SIDE)
     tables = [
         Table(
@@ -88,7 +92,7 @@ def run(settings: Settings) -> Result:
     ]  # fmt: skip
     mean = {(row["model"], row["runtime"], row["part"]): row["mean_ms"] for row in times}
     fast, paper = (mean[name, "onnxruntime", "F + 3G"] for name in ("fast", "paper"))
-    both = sizes[list(networks.PRESETS).index("paper")][3]
+    both = sizes[MODELS.index("paper")][3]
     verdict = (
         f"Table 1 comes out {'exactly' if exact else 'differently'}; `paper` weighs {both:.2f} MiB. F + 3G take "
         f"{paper:.0f} ms (`paper`) and {fast:.0f} ms "
@@ -122,11 +126,11 @@ def _times(runs: int, side: int) -> list[dict[str, Any]]:
     x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in networks.PRESETS:
+        for name in MODELS:
             weights = _pair(name, Path(folder) / name)
-            for engine in backends.available():
+            for runtime in runtimes.available():
                 try:
-                    f, g = weights.load("F", engine), weights.load("G", engine)
+                    f, g = (open_runner(file, runtime) for file in weights.networks.values())
                 except ConfigError:  # too inexact on this machine
                     continue
                 for part, seconds in _timed(f, g, x, runs).items():
@@ -137,11 +141,11 @@ def _times(runs: int, side: int) -> list[dict[str, Any]]:
                         "max_ms": max(found),
                         "runs": len(found),
                     }
-                    rows.append({"model": name, "runtime": engine, "part": part, **figures})
+                    rows.append({"model": name, "runtime": runtime, "part": part, **figures})
     return rows
 
 
-def _timed(f: runtime.Runner, g: runtime.Runner, x: np.ndarray, runs: int) -> dict[str, list[float]]:
+def _timed(f: Runner, g: Runner, x: np.ndarray, runs: int) -> dict[str, list[float]]:
     """Return the seconds of F, of every G and of the whole in `runs` restorations, after one that warms up."""
     found: dict[str, list[float]] = {"F": [], "G": [], "F + 3G": []}
     for index in range(runs + 1):
@@ -158,16 +162,16 @@ def _timed(f: runtime.Runner, g: runtime.Runner, x: np.ndarray, runs: int) -> di
     return found
 
 
-def _pair(name: str, folder: Path) -> runtime.Weights:
+def _pair(name: str, folder: Path) -> Weights:
     """Return the embedded weights of a model, or untrained ones where its corrector is missing."""
-    if name in runtime.embedded_names() and "G" in runtime.find_weights(name).config["networks"]:
-        return runtime.find_weights(name)
+    if name in embedded_names() and (found := find_weights(name)).g is not None:
+        return found
     folder.mkdir()
     for letter in ("f", "g"):
         network = networks.build(getattr(networks.PRESETS[name], letter))
         checkpoint.save_network(folder / f"{letter.upper()}.safetensors", network, {})
     export.export(folder / "F.safetensors", folder / "G.safetensors", folder / "model", name=name, notes={})
-    return runtime.find_weights(folder / "model")
+    return find_weights(folder / "model")
 
 
 def _quality(path: Path) -> tuple[Any, ...]:

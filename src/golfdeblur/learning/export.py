@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from golfdeblur import atomic, backends, image, runtime
+from golfdeblur import runtimes
+from golfdeblur.engine.runner import Runner
 from golfdeblur.errors import DataError, WeightsError
+from golfdeblur.files import atomic, image
 from golfdeblur.learning import checkpoint, golf, int8, networks
+from golfdeblur.weights import FORMAT
 
 OPSET = 17
 PARITY_SIZES = ((64, 64), (73, 201), (135, 87))
@@ -36,9 +39,10 @@ def export(
     notes: dict[str, Any],
     calibration: Path | None = None,
 ) -> dict[str, Any]:
-    """Write F.onnx, G.onnx, their safetensors and config.json into `folder`; return the configuration.
+    """Write F.onnx, G.onnx, config.json and training.json into `folder`; return the configuration.
 
-    Without `g_path` the model is F alone. `notes` (data, scores, licence, ...) go into config.json. With a folder of
+    Without `g_path` the model is F alone. `notes` (data, scores, licence, ...) go into config.json,
+    how the networks were trained into training.json. With a folder of
     blurry photos for `calibration` it also writes both networks with 8 bits, F.int8.onnx and G.int8.onnx. Raises
     WeightsError where an ONNX file differs from torch float32 by more than 1/255 or by less than 90 dB, and for a G
     that was trained behind another F, DataError for a folder without photos.
@@ -47,14 +51,15 @@ def export(
     blurry = [] if calibration is None else _calibration_photos(calibration)
     folder.mkdir(parents=True, exist_ok=True)
     entries: dict[str, Any] = {}
+    training: dict[str, Any] = {}
     for letter, path, wrap in (("F", f_path, golf.Propagator), ("G", g_path, golf.Corrector)):
         if path is None:
             continue
         given, history = checkpoint.load_network(path)
         if history.get("propagator_sha256", checkpoint.network_hash(f_network)) != checkpoint.network_hash(f_network):
             raise WeightsError(f"{path} was trained behind another F than {f_path}; export it with its own.")
-        checkpoint.save_network(folder / f"{letter}.safetensors", given, history)
-        network, _ = checkpoint.load_network(folder / f"{letter}.safetensors")  # the weights as they are kept: rounded
+        network = checkpoint.as_kept(given)
+        training[letter] = history
         module = wrap(network).eval()
         content = to_onnx(module, folder / f"{letter}.onnx")
         entries[letter] = {
@@ -69,7 +74,6 @@ def export(
             "macs_per_px": networks.macs_per_px(network),
             "spec": network.spec,
             "parity_db": check_parity(module, content),
-            "training": history,
         }
         if blurry:
             eight = folder / f"{letter}.int8.onnx"
@@ -79,13 +83,14 @@ def export(
             made, blurry = int8.to_int8(content, eight, blurry, multiple_px=network.multiple_px, scales=network.scales)
             entries[letter]["int8"] = {"file": eight.name, "sha256": hashlib.sha256(made).hexdigest()}
     config = {
-        "format": runtime.FORMAT,
+        "format": FORMAT,
         "name": name,
         "date": datetime.date.today().isoformat(),
         "networks": entries,
         **notes,
     }
-    atomic.write(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+    for file, said in (("training.json", training), ("config.json", config)):
+        atomic.write(folder / file, (json.dumps(said, indent=1) + "\n").encode())
     return config
 
 
@@ -93,7 +98,7 @@ def to_onnx(module: golf.Propagator | golf.Corrector, path: Path) -> bytes:
     """Write `module`, (B, C, H, W) to (B, 3, H, W) with B, H, W free, as an ONNX file with its weights inside.
 
     C is the `channels` of its network. Of several scales it is one: who runs the file makes the others, as
-    `runtime.Runner` does.
+    `Runner` does.
     """
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
@@ -132,9 +137,9 @@ def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> fl
 
     Raises WeightsError under 90 dB or beyond 1/255.
     """
-    network = backends.open_network("onnxruntime", content, Path())
+    network = runtimes.open_network("onnxruntime", content)
     multiple_px, scales = module.residual.multiple_px, module.residual.scales
-    session = runtime.Runner(network, multiple_px=multiple_px, overlap_px=None, scales=scales)
+    session = Runner(network, multiple_px=multiple_px, overlap_px=None, scales=scales)
     generator = torch.Generator().manual_seed(0)
     worst = float("inf")
     for height, width in PARITY_SIZES:

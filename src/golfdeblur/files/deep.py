@@ -16,7 +16,7 @@ import png
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from golfdeblur.errors import ImageError
-from golfdeblur.picture import (
+from golfdeblur.files.picture import (
     DESCRIPTIVE_TAGS,
     EXIF_TAG,
     GPS_TAG,

@@ -1,6 +1,6 @@
 """Image files: read into a `Picture`, written from one.
 
-Pillow reads and writes everything but 16-bit colour (image16.py). Outputs are written under a temporary name and
+Pillow reads and writes everything but 16-bit colour (deep.py). Outputs are written under a temporary name and
 renamed, so a file under its final name is always whole.
 """
 
@@ -21,9 +21,9 @@ import numpy as np
 import png
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from golfdeblur import atomic, image16
 from golfdeblur.errors import DataError, ImageError
-from golfdeblur.picture import Keepsakes, Layout, Picture, from_pil, to_pil
+from golfdeblur.files import atomic, deep
+from golfdeblur.files.picture import Keepsakes, Layout, Picture, from_pil, to_pil
 
 SUFFIXES = {
     ".jpg": "JPEG",
@@ -57,10 +57,10 @@ def read(path: str | Path) -> Picture:
     """
     path = Path(path)
     with _readable(path) as file:
-        if path.suffix.lower() in (".tif", ".tiff") and (deep := image16.read_tiff16(path)) is not None:
-            return deep
-        if image16.is_png16(file):
-            return image16.read_png16(path)
+        if path.suffix.lower() in (".tif", ".tiff") and (found := deep.read_tiff16(path)) is not None:
+            return found
+        if deep.is_png16(file):
+            return deep.read_png16(path)
         _know_heif(path, file)
         return from_pil(_open(path))
 
@@ -142,7 +142,7 @@ def _readable(path: Path) -> Iterator[bytes]:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{path} has too many pixels ({error}); at most {image16.LARGEST_PIXELS:,} are allowed."
+            f"{path} has too many pixels ({error}); at most {deep.LARGEST_PIXELS:,} are allowed."
         ) from error
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory; reduce it or close other programs.") from error
@@ -167,7 +167,7 @@ def _open(path: Path) -> Image.Image:
         # Pillow warns at a third of its limit and refuses at twice; one limit of our own is clearer.
         warnings.simplefilter("ignore")
         picture = Image.open(path)
-        image16.check_size(picture.size)
+        deep.check_size(picture.size)
         picture.load()
     return picture
 
@@ -218,10 +218,10 @@ def _write_whole(path: Path, fill: Callable[[Any], None], *, force: bool) -> Non
 def _encode(picture: Picture, file: Any, kind: str) -> None:
     deep_colour = picture.bits == 16 and (picture.layout == "RGB" or picture.alpha is not None)
     if picture.bits == 16 and kind == "TIFF":
-        image16.write_tiff16(picture, file)
+        deep.write_tiff16(picture, file)
         return
     if deep_colour and kind == "PNG":
-        image16.write_png16(picture, file)
+        deep.write_png16(picture, file)
         return
     if picture.bits == 16 and kind != "PNG":
         picture = picture.in_8_bits()
@@ -251,13 +251,13 @@ def _xmp_options(keep: Keepsakes, kind: str) -> dict[str, Any]:
     assert keep.xmp is not None
     if kind == "PNG":
         texts = PngImagePlugin.PngInfo()
-        texts.add_itxt(image16.PNG_XMP, keep.xmp.decode(errors="replace"))
+        texts.add_itxt(deep.PNG_XMP, keep.xmp.decode(errors="replace"))
         return {"pnginfo": texts}
     if kind == "TIFF":
         tags = Image.Exif()
         if keep.exif:
             tags.load(keep.exif)
-        tags[image16.XMP_TAG] = keep.xmp
+        tags[deep.XMP_TAG] = keep.xmp
         return {"exif": tags}
     if kind == "WEBP" or (kind == "JPEG" and len(keep.xmp) <= LARGEST_JPEG_XMP):
         return {"xmp": keep.xmp}
