@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import torch.nn.functional as nf
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from golfdeblur import machine
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.learning import blur
 from golfdeblur.learning.data import Photo
@@ -338,7 +338,7 @@ def workers_beside(device: torch.device, processes: int = 1) -> int:
     """
     if device.type == "cpu":
         return 0
-    return min(4, max(1, (os.cpu_count() or 1) // processes - 2))
+    return min(4, max(1, machine.threads() // processes - 2))
 
 
 class _Cuts(Dataset[tuple[tuple[int, int], Cut]]):
