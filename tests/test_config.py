@@ -3,15 +3,15 @@ from pathlib import Path
 import pytest
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.learning.config import TrainConfig, learning_rate, read_recipe
+from golfdeblur.learning.recipe import Recipe, learning_rate, read_recipe
 
 
 def test_learning_rates() -> None:
-    cosine = TrainConfig(steps=100, lr=1.0, lr_end=0.1, warmup_steps=10)
+    cosine = Recipe(steps=100, lr=1.0, lr_end=0.1, warmup_steps=10)
     assert learning_rate(cosine, 0) == pytest.approx(0.1)
     assert learning_rate(cosine, 50) == pytest.approx(0.55)
     assert learning_rate(cosine, 100) == pytest.approx(0.1)
-    paper = TrainConfig(steps=500_000, lr=1e-3, lr_end=0.3**11, schedule="exponential", warmup_steps=0)
+    paper = Recipe(steps=500_000, lr=1e-3, lr_end=0.3**11, schedule="exponential", warmup_steps=0)
     assert learning_rate(paper, 500_000) == pytest.approx(1.77e-6, rel=1e-2)
 
 

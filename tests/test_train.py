@@ -2,6 +2,7 @@ import dataclasses
 import math
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,19 +21,20 @@ from golfdeblur.cli import train as cli_train
 from golfdeblur.errors import ConfigError, GolfError, Interrupted
 from golfdeblur.learning import checkpoint, networks, precision
 from golfdeblur.learning.blur import BlurConfig
-from golfdeblur.learning.config import SourceConfig, TrainConfig
 from golfdeblur.learning.export import find_networks
 from golfdeblur.learning.mixture import Mixture, MixtureConfig
 from golfdeblur.learning.objective import Inputs, build_objective, compile_objective
 from golfdeblur.learning.perceptual import VGG19
+from golfdeblur.learning.recipe import Recipe
 from golfdeblur.learning.run import Run, read_log
+from golfdeblur.learning.sources import SourceConfig
 from golfdeblur.learning.train import train
 from golfdeblur.weights import EMBEDDED
 
 from .conftest import GUARD_S
 from .test_cli import fails, golf, refused
 
-TINY = TrainConfig(
+TINY = Recipe(
     model="tiny",
     steps=6,
     log_every=3,
@@ -114,27 +116,6 @@ def test_f_then_g(tmp_path: Path, photos: dict[str, Path]) -> None:
     assert Image.open(sheets[0]).width == 5 * 160  # input, x0, x1, x2, sharp
 
 
-def test_joint_tuning_moves_both_networks_and_resumes(tmp_path: Path, photos: dict[str, Path]) -> None:
-    f = train(TINY, Inputs(photos), tmp_path / "f")
-    config = dataclasses.replace(TINY, stage="joint", iterates=2, optimiser="muon")
-    inputs, rows = Inputs(photos, propagator=f), []
-    whole = train(config, inputs, tmp_path / "whole", report=rows.append)
-    assert len(rows[-1]["psnr_db"]["photos"]) == 4  # y, x0, x1, x2
-    assert not same(f, tmp_path / "whole" / "F.safetensors")
-    network, history = checkpoint.load_network(tmp_path / "whole" / "G.safetensors")
-    assert network.tail[0].weight.abs().max() > 0  # it was zero
-    joint = checkpoint.load_network(tmp_path / "whole" / "F.safetensors")[0]
-    assert history["propagator_sha256"] == checkpoint.network_hash(joint)
-    assert train(config, inputs, tmp_path / "broken", max_minutes=0) is None
-    assert same(whole, train(config, inputs, tmp_path / "broken"))
-    first = train(dataclasses.replace(TINY, stage="g", start="blurry", iterates=1), Inputs(photos), tmp_path / "first")
-    assert not (tmp_path / "first" / "F.safetensors").exists()
-    tuned = train(config, Inputs(photos, propagator=f, initial=first), tmp_path / "again")
-    assert not same(tuned, whole)
-    with pytest.raises(ConfigError, match="--propagator"):
-        train(config, Inputs(photos), tmp_path / "none")
-
-
 def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path: Path, inputs: Inputs) -> None:
     whole = train(TINY, inputs, tmp_path / "whole")
 
@@ -186,7 +167,7 @@ def test_a_damaged_state_falls_back_on_the_one_before(tmp_path: Path, inputs: In
     assert all(torch.equal(final[k], again[k]) for k in final)
 
 
-@pytest.mark.parametrize(("validate_every", "lost"), [(3, "networks"), (100, "state of step")])
+@pytest.mark.parametrize(("validate_every", "lost"), [(3, "network"), (100, "state of step")])
 def test_a_full_disk_loses_nothing(
     tmp_path: Path, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, validate_every: int, lost: str
 ) -> None:
@@ -320,6 +301,19 @@ def test_max_minutes_ends_with_a_checkpoint(tmp_path: Path, inputs: Inputs) -> N
     assert train(TINY, inputs, tmp_path) == tmp_path / "F.safetensors"
 
 
+def test_where_nothing_is_validated_no_weights_are_the_best(tmp_path: Path, photos: dict[str, Path]) -> None:
+    config = dataclasses.replace(TINY, sources=(SourceConfig("photos", "sharp-of-pairs"),))
+    folder = tmp_path / "pairs"
+    for side in ("blur", "sharp"):
+        shutil.copytree(photos["photos"], folder / side)
+    rows: list[dict] = []
+    trained = train(config, Inputs({"photos": folder}), tmp_path / "run", report=rows.append)
+    assert trained is not None
+    assert [row["step"] for row in rows if "loss" in row] == [3, 6]
+    assert not [row for row in rows if "psnr_db" in row]
+    assert {path.name for path in (tmp_path / "run").iterdir()}.isdisjoint({"best", "sheets"})
+
+
 def test_data_must_match_the_recipe(tmp_path: Path, photos: dict[str, Path]) -> None:
     with pytest.raises(ConfigError, match="needs data for photos"):
         train(TINY, Inputs({}), tmp_path)
@@ -342,11 +336,11 @@ def test_a_propagator_must_be_one_and_be_needed(tmp_path: Path, photos: dict[str
     fast = dataclasses.replace(TINY, model="fast")
     with pytest.raises(ConfigError, match="--propagator is for a G behind it"):
         train(fast, Inputs(photos, propagator=g), tmp_path)
-    with pytest.raises(ConfigError, match="--propagator is for a G behind it"):
-        train(dataclasses.replace(fast, stage="g", start="blurry"), Inputs(photos, propagator=g), tmp_path)
-    for stage in ("g", "joint"):
-        with pytest.raises(ConfigError, match="is a corrector G"):
-            train(dataclasses.replace(fast, stage=stage), Inputs(photos, propagator=g), tmp_path)
+    behind = dataclasses.replace(fast, stage="g")
+    with pytest.raises(ConfigError, match="is a corrector G"):
+        train(behind, Inputs(photos, propagator=g), tmp_path)
+    with pytest.raises(ConfigError, match="needs a trained propagator"):
+        train(behind, Inputs(photos), tmp_path)
 
 
 def test_the_perceptual_loss_trains_with_a_measured_balance(tmp_path: Path, photos: dict[str, Path]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from golfdeblur.cli import main
 from golfdeblur.errors import ConfigError
-from golfdeblur.learning import mixture, networks, optimiser
+from golfdeblur.learning import layers, mixture, networks, optimiser
 
 
 class PostActivationBlock(nn.Module):
@@ -26,15 +26,15 @@ class PostActivationBlock(nn.Module):
         super().__init__()
         self.branch = nn.Sequential(
             nn.Conv2d(channels_in, channels_out, 7, padding=3, bias=False),
-            networks.InstanceNorm(channels_out),
+            layers.InstanceNorm(channels_out),
             nn.ReLU(),
             nn.Conv2d(channels_out, channels_out, 5, padding=2, bias=False),
-            networks.InstanceNorm(channels_out),
+            layers.InstanceNorm(channels_out),
             nn.ReLU(),
         )
         projection = nn.Conv2d(channels_in, channels_out, 1, bias=False)
         same = channels_in == channels_out
-        self.shortcut = nn.Identity() if same else nn.Sequential(networks.InstanceNorm(channels_in), projection)
+        self.shortcut = nn.Identity() if same else nn.Sequential(layers.InstanceNorm(channels_in), projection)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return shortcut + branch, (B, channels_out, H, W)."""

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from golfdeblur.learning import checkpoint, losses, mixture, networks, train
-from golfdeblur.learning.config import TrainConfig, learning_rate, read_recipe
-from golfdeblur.learning.mixture import MixtureConfig, PhotoSource
+from golfdeblur.learning import checkpoint, losses, mixture, networks
+from golfdeblur.learning.mixture import MixtureConfig
+from golfdeblur.learning.recipe import Recipe, learning_rate, read_recipe
 from golfdeblur.learning.run import commit
+from golfdeblur.learning.sources import PhotoSource, load_sources
 
 RECIPE = Path("recipes/fast-f.toml")
 FILES = {
@@ -48,16 +49,21 @@ STREAM = MixtureConfig(
 )
 
 
-def mixtures(folder: Path, recipe: TrainConfig) -> list[mixture.Mixture]:
+def mixtures(folder: Path, recipe: Recipe) -> list[mixture.Mixture]:
     """Return what gives pairs in focus, and what gives those out of focus, half of which stand still."""
-    loaded = train.load_sources(recipe, {name: folder / file for name, file in FILES.items()})
+    loaded = load_sources(
+        recipe.sources,
+        {name: folder / file for name, file in FILES.items()},
+        recipe.blur,
+        block_px=recipe.mixture.block_px,
+    )
     photos = [(source, weight) for source, weight in loaded if isinstance(source, PhotoSource)]
     real = [(source, REAL_WEIGHT) for source, _ in loaded if not isinstance(source, PhotoSource)]
     defocused = dataclasses.replace(recipe.blur, defocused=1.0)
     soft = dataclasses.replace(STREAM, batch=SOFT, block_pairs=32, identity=0.0, seed=SEED + 1000)
     device = torch.device("cpu")
     return [
-        mixture.Mixture([*photos, *real], dataclasses.replace(STREAM, seed=SEED), device),
+        mixture.Mixture([*photos, *real], STREAM, device, seed=SEED),
         mixture.Mixture([(PhotoSource(x.photos, defocused), weight) for x, weight in photos], soft, device),
     ]
 
@@ -71,7 +77,7 @@ def blended(shares: Tensor, members: list[dict[str, Tensor]]) -> dict[str, Tenso
     }
 
 
-def loss(network: networks.Network, weights: dict[str, Tensor], batches: list[mixture.Batch]) -> Tensor:
+def loss(network: networks.Residual, weights: dict[str, Tensor], batches: list[mixture.Batch]) -> Tensor:
     """Return the recipe's loss of the pairs in focus and, with its weight, the mean log MSE of those out of focus."""
     y = torch.cat([batch.blurry for batch in batches]).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
@@ -91,7 +97,7 @@ def main(folder: Path, steps: int, out: Path, files: list[Path]) -> None:
     sources = mixtures(folder, recipe)
     shares = torch.full((len(members) - 1, len(members[0])), FIRST_SHARE / (len(members) - 1), requires_grad=True)
     averaged = shares.detach().clone()
-    config = TrainConfig(steps=steps, lr=0.015, lr_end=3e-4, warmup_steps=10, betas=(0.9, 0.99))
+    config = Recipe(steps=steps, lr=0.015, lr_end=3e-4, warmup_steps=10, betas=(0.9, 0.99))
     optimiser = torch.optim.Adam([shares], betas=config.betas)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = learning_rate(config, step)

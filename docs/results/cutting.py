@@ -12,16 +12,16 @@ from pathlib import Path
 
 import torch
 
-from golfdeblur.learning import config, mixture, train
+from golfdeblur.learning import mixture, recipe, sources
 
 BLOCKS = 3
 
 
-def main(recipe: Path, sources: dict[str, Path]) -> None:
+def main(file: Path, paths: dict[str, Path]) -> None:
     """Cut and make three blocks of the recipe's number of pairs."""
     torch.set_num_threads(1)
-    read = config.read_recipe(recipe, [])
-    loaded = train.load_sources(read, sources)
+    read = recipe.read_recipe(file, [])
+    loaded = sources.load_sources(read.sources, paths, read.blur, block_px=read.mixture.block_px)
     whole = mixture.Mixture(loaded, dataclasses.replace(read.mixture, streams=1), torch.device("cpu"))
     for number in range(BLOCKS):
         started = time.perf_counter()

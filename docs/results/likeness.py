@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfdeblur.learning import blur, checkpoint, data, golf, mixture
+from golfdeblur.learning import blur, checkpoint, data, golf, sources
 
 FRAMES, CROP_PX, MARGIN_PX = 11, 320, 96
 CORNERS = ((120, 150), (200, 480), (120, 800))
@@ -108,8 +108,8 @@ def print_by_length(f: golf.Propagator, photos: Path) -> None:
     wide = blur.BlurConfig(bend_px=(1.4, 6), length_px=LENGTHS_PX[-1], linear_light=0, jpeg=0, noisy=0)
     held_out = data.load_photos(photos, held_out=True, smallest_px=256 + 2 * wide.margin_px)
     for length in LENGTHS_PX:
-        source = mixture.PhotoSource(held_out, dataclasses.replace(wide, length_px=length))
-        pairs = source.crops(mixture.seeded_generator(0, 9, length[0]), PHOTOS, size_px=256, device=torch.device("cpu"))
+        source = sources.PhotoSource(held_out, dataclasses.replace(wide, length_px=length))
+        pairs = source.crops(sources.seeded_generator(0, 9, length[0]), PHOTOS, size_px=256, device=torch.device("cpu"))
         before, added = gain(f, torch.stack([b for b, _, _ in pairs]), torch.stack([s for _, s, _ in pairs]))
         print(f"{length[0]:2} to {length[1]:2} px    input {before:.2f} dB, gain {added:+.2f}", flush=True)
 

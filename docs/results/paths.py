@@ -3,8 +3,8 @@
     python docs/results/paths.py clip.mp4
 
 Shifts between neighbouring frames are found in three regions by iterated least squares (Lucas and Kanade), added up,
-and every run of 11 frames is fitted by velocity * t + bend * t^2, t in [-1, 1], as `blur.CameraPath` has it. Needs the
-extra `train`.
+and every run of 11 frames is fitted by velocity * t + bend * t^2, t in [-1, 1], as `motion.CameraPath` has it. Needs
+the extra `train`.
 """
 
 import math

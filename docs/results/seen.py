@@ -6,7 +6,6 @@ RUN is a folder of `golf train` for stage f, finished or under way, with its sou
 the blocks that its last steps cut patches from, unseen ones of blocks far ahead. Needs the extra `train`.
 """
 
-import dataclasses
 import io
 import json
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from golfdeblur.learning import blur, config, mixture, networks, train
+from golfdeblur.learning import blur, mixture, networks, recipe, sources
 from golfdeblur.learning.run import DIGEST_BYTES
 
 AHEAD, PAIRS, LEVEL = 50, 400, 1e-4
@@ -22,7 +21,7 @@ AHEAD, PAIRS, LEVEL = 50, 400, 1e-4
 levelled at 40 dB, as in the loss."""
 
 
-def read_config(run: Path) -> config.TrainConfig:
+def read_config(run: Path) -> recipe.Recipe:
     """Return the recipe that config.json of `run` holds."""
     stored = json.loads((run / "config.json").read_text())["config"]
 
@@ -30,11 +29,11 @@ def read_config(run: Path) -> config.TrainConfig:
         return section(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
 
     parts = {"mixture": made(mixture.MixtureConfig, stored["mixture"]), "blur": made(blur.BlurConfig, stored["blur"])}
-    sources = [made(config.SourceConfig, source) for source in stored["sources"]]
-    return made(config.TrainConfig, {**stored, **parts, "sources": sources})
+    named = [made(sources.SourceConfig, source) for source in stored["sources"]]
+    return made(recipe.Recipe, {**stored, **parts, "sources": tuple(named)})
 
 
-def gains_db(network: networks.Network, pairs: mixture.Batch) -> list[float]:
+def gains_db(network: networks.Residual, pairs: mixture.Batch) -> list[float]:
     """Return by how many decibels `network` betters each pair that is not sharp on both sides."""
     found = []
     for blurry, sharp in zip(pairs.blurry.float() / 255, pairs.sharp.float() / 255, strict=True):
@@ -47,20 +46,20 @@ def gains_db(network: networks.Network, pairs: mixture.Batch) -> list[float]:
     return found
 
 
-def main(run: Path, sources: dict[str, Path]) -> None:
+def main(run: Path, paths: dict[str, Path]) -> None:
     """Print the mean gains, their number and their standard errors."""
-    recipe = read_config(run)
+    read = read_config(run)
     state = torch.load(io.BytesIO((run / "last.pt").read_bytes()[DIGEST_BYTES:]), map_location="cpu")
-    network = networks.build(networks.PRESETS[recipe.model].f)
+    network = networks.build(networks.PRESETS[read.model].f)
     weights = {name.partition("residual.")[2]: value for name, value in state["averaged"].items()}
     network.load_state_dict({name: value for name, value in weights.items() if name})
-    loaded = train.load_sources(recipe, sources)
-    made = mixture.Mixture(loaded, dataclasses.replace(recipe.mixture, seed=recipe.seed), torch.device("cpu"))
-    newest = state["step"] // recipe.mixture.steps_per_block
-    kept = range(max(0, newest - recipe.mixture.blocks_kept + 1), newest)
-    kept = kept[:: max(1, len(kept) * recipe.mixture.block_pairs // PAIRS)]
+    loaded = sources.load_sources(read.sources, paths, read.blur, block_px=read.mixture.block_px)
+    made = mixture.Mixture(loaded, read.mixture, torch.device("cpu"), seed=read.seed)
+    newest = state["step"] // read.mixture.steps_per_block
+    kept = range(max(0, newest - read.mixture.blocks_kept + 1), newest)
+    kept = kept[:: max(1, len(kept) * read.mixture.block_pairs // PAIRS)]
     for name, blocks in (("seen", kept), ("unseen", [number + AHEAD for number in kept])):
-        streams = range(recipe.mixture.streams)
+        streams = range(read.mixture.streams)
         gains = torch.tensor([g for b in blocks for s in streams for g in gains_db(network, made.block(b, s))])
         print(f"{name} {gains.mean():.2f} dB, {len(gains)} pairs, +- {gains.std() / len(gains) ** 0.5:.2f}", flush=True)
 

@@ -62,13 +62,13 @@ def bench_speed(
         print(_comparison(result["against"]))
     else:
         sizes = [_size(text) for text in size] if size else list(bench.SIZES)
-        settings = [
-            bench.Setting(m, r, s, steps, repeats)
+        cases = [
+            bench.Case(m, r, s, steps, repeats)
             for m in model or [DEFAULT_MODEL]
             for r in runtime or ["auto"]
             for s in sizes
         ]
-        result["rows"] = _measured(bench.bench(settings), widest=max(len(s.model) for s in settings))
+        result["rows"] = _measured(bench.measure_all(cases), widest=max(len(case.model) for case in cases))
     if json_file is not None:
         write_text(json_file, json.dumps(result, indent=1) + "\n")
     if plot_file is not None and "rows" in result:
@@ -115,7 +115,7 @@ def bench_train(
     """Print megapixels a second of the bare training step and of the whole loop, with their ratio."""
     with needs_extra("train"):
         from golfdeblur.learning.bench import bench_training
-        from golfdeblur.learning.config import read_recipe
+        from golfdeblur.learning.recipe import read_recipe
     config = read_recipe(recipe)
     print(f"{'precision':10} {'mode':9} {'memory':14} {'step Mpx/s':>10} {'loop Mpx/s':>10} {'loop/step':>9}")
     for speed in bench_training(config, seconds=seconds, compiled=compiled):

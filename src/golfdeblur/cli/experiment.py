@@ -29,7 +29,7 @@ class Experiment(str, Enum):
     all = "all"
 
 
-class Network(str, Enum):
+class Trained(str, Enum):
     """The architectures that the experiments train."""
 
     fast = "fast"
@@ -42,7 +42,7 @@ def experiment(
     out: Annotated[Path, typer.Option("--out", help="The folder for result.json, figures and report.md.")],
     data: Annotated[Path | None, typer.Option(help="A folder with blur/ and sharp/.")] = None,
     model: ModelOption = DEFAULT_MODEL,
-    network: Annotated[Network, typer.Option(help="What `forgetting` and `balance` train.")] = Network.fast,
+    network: Annotated[Trained, typer.Option(help="What `forgetting` and `balance` train.")] = Trained.fast,
     features: Annotated[Path | None, typer.Option(help="VGG-19's features, for `balance`.")] = None,
     evaluations: Annotated[
         list[Path] | None, typer.Option("--evaluation", help="A file of golf evaluate --json.")

@@ -59,8 +59,8 @@ def train(
     if first:
         print(f"Starting torch and reading {recipe}.", flush=True)
     with needs_extra("train"):
-        from golfdeblur.learning.config import read_recipe
         from golfdeblur.learning.objective import Inputs
+        from golfdeblur.learning.recipe import read_recipe
         from golfdeblur.learning.train import train as run
     config = read_recipe(recipe, settings)
     if first:

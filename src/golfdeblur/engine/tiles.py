@@ -8,7 +8,7 @@ the same cells as in the full frame, and all are of one size: a runtime keeps me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,7 @@ import numpy as np
 from golfdeblur.engine import scales
 from golfdeblur.engine.cells import copy, fill, whole
 from golfdeblur.errors import ConfigError
-
-Network = Callable[[np.ndarray], np.ndarray]
-"""From (B, C, H, W) to the same shape."""
+from golfdeblur.runtimes import Network
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _features(settings: Settings) -> nn.Module:
 
 
 def _measured_balance(found: trials.Patches, features: nn.Module, side: int) -> float:
-    loss = losses.Loss("mse", spectrum_weight=0, features=features, balance=0)
+    loss = losses.Loss("mse", features=features, balance=0)
     y, sharp = found.batch(torch.Generator().manual_seed(0), count=8, side=side)
     return float(loss.measured_balance(y, sharp))
 
@@ -97,7 +97,7 @@ def _train(name: str, found: trials.Patches, features: nn.Module, how: tuple[flo
     def batches(step: int) -> tuple[Tensor, Tensor]:
         return found.batch(generator, count=BATCH, side=side)
 
-    loss = losses.Loss("mse", spectrum_weight=0, features=features if balance else None, balance=balance)
+    loss = losses.Loss("mse", features=features if balance else None, balance=balance)
     trials.fit(network, batches, loss, range(steps), lr=LR)
     return network
 

@@ -80,7 +80,7 @@ def _train(
     steps, every, side = sizes
     network = trials.propagator(name, seed, identity=False)
     generator = torch.Generator().manual_seed(seed)
-    loss = losses.Loss("charbonnier", spectrum_weight=0, features=None, balance=0)
+    loss = losses.Loss("charbonnier", features=None, balance=0)
     multiple = network.residual.multiple_px
     identity = [(sharp, sharp) for _, sharp in found.held_out]
     blurry = trials.mean_psnr_db(lambda y: y, found.held_out, multiple)

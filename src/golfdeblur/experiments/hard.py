@@ -12,6 +12,7 @@ from golfdeblur import metrics
 from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.model import load
+from golfdeblur.runtimes import Network
 
 WORST = 6
 STEPS, MORE_STEPS = 3, 10
@@ -66,7 +67,7 @@ def run(settings: Settings) -> Result:
     return Result("hard", claim, holds, verdict, numbers, [table], {}, {"worst": pictures.strip(strips)})
 
 
-def _corrected(g: pictures.Network, x: np.ndarray, steps: int) -> np.ndarray:
+def _corrected(g: Network, x: np.ndarray, steps: int) -> np.ndarray:
     for _ in range(steps):
         x = g(x)
     return x

@@ -19,6 +19,7 @@ from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import uniform
 from golfdeblur.model import load
+from golfdeblur.runtimes import Network
 
 ALPHA = 1.0
 """A kernel of sum 1 amplifies nothing, so that the descent is stable below 2."""
@@ -84,7 +85,7 @@ def run(settings: Settings) -> Result:
 
 
 def descend(
-    problem: Problem, network: pictures.Network | None, *, beta: float, iterations: int
+    problem: Problem, network: Network | None, *, beta: float, iterations: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the PSNR in dB after each iteration, and the image at the last, (H, W, 3) uint8.
 

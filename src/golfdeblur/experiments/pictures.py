@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,8 +12,7 @@ from golfdeblur.experiments.report import Settings
 from golfdeblur.files import image
 from golfdeblur.files.picture import from_samples
 from golfdeblur.model import Model
-
-Network = Callable[[np.ndarray], np.ndarray]
+from golfdeblur.runtimes import Network
 
 QUICK_PX = 96
 

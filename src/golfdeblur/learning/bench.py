@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from golfdeblur.learning import checkpoint, networks
-from golfdeblur.learning.config import TrainConfig
 from golfdeblur.learning.data import Photo
-from golfdeblur.learning.mixture import Batch, Mixture, PhotoSource, workers_beside
+from golfdeblur.learning.mixture import Batch, Mixture, workers_beside
 from golfdeblur.learning.objective import Inputs, build_objective, compile_objective
 from golfdeblur.learning.optimiser import Optimiser
+from golfdeblur.learning.recipe import Recipe
+from golfdeblur.learning.sources import PhotoSource
 
 WARM_UP_STEPS = 3
 
@@ -41,7 +42,7 @@ class Speed:
         return self.loop_mpx_per_s / self.step_mpx_per_s
 
 
-def bench_training(config: TrainConfig, *, seconds: float = 10.0, compiled: bool = True) -> Iterator[Speed]:
+def bench_training(config: Recipe, *, seconds: float = 10.0, compiled: bool = True) -> Iterator[Speed]:
     """Yield the speeds of float32 and bf16, eager and compiled, channels last and contiguous.
 
     The data are synthetic photographs in memory; the loop cuts patches and synthesises blur as a run does. Each
@@ -63,11 +64,11 @@ def bench_training(config: TrainConfig, *, seconds: float = 10.0, compiled: bool
                 yield Speed(precision, mode, name, step, loop)
 
 
-def _learner(config: TrainConfig, device: torch.device, *, compiled: bool, layout: torch.memory_format) -> Learn:
+def _learner(config: Recipe, device: torch.device, *, compiled: bool, layout: torch.memory_format) -> Learn:
     with tempfile.TemporaryDirectory() as folder:
         propagator = Path(folder) / "F.safetensors"
         checkpoint.save_network(propagator, networks.build(networks.PRESETS[config.model].f), {})
-        objective, _ = build_objective(config, Inputs({}, propagator=propagator if config.needs_propagator else None))
+        objective, _ = build_objective(config, Inputs({}, propagator=propagator if config.stage == "g" else None))
     objective.precision = config.precision
     objective = objective.to(device, memory_format=layout)  # type: ignore[call-overload]
     optimiser = Optimiser(objective.network, config.optimiser, betas=config.betas, weight_decay=config.weight_decay)
@@ -90,7 +91,7 @@ def _next_batch(learn: Learn, mixture: Mixture, step: int) -> None:
     _same_batch(learn, mixture.batch(step), step)
 
 
-def _rate(work: Callable[[int], None], config: TrainConfig, seconds: float) -> float:
+def _rate(work: Callable[[int], None], config: Recipe, seconds: float) -> float:
     """Return the megapixels a second of `work`, called with 0, 1, 2, ..."""
     for index in range(WARM_UP_STEPS):
         work(index)
@@ -110,7 +111,7 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _photos(config: TrainConfig) -> list[Photo]:
+def _photos(config: Recipe) -> list[Photo]:
     side = config.mixture.block_px + 2 * config.blur.margin_px + 64
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (8, 3, side, side), generator=generator, dtype=torch.uint8)

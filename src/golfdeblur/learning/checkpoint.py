@@ -21,7 +21,7 @@ KEPT_BITS = 16
 """Of the 24 significant bits of a weight: without the others files pack a tenth smaller (docs/decisions.md)."""
 
 
-def save_network(path: Path, network: networks.Network, history: dict) -> None:
+def save_network(path: Path, network: networks.Residual, history: dict) -> None:
     """Write `network` and its `history` (how it was trained, JSON values) under a temporary name, then rename.
 
     Weights are rounded to KEPT_BITS significant bits.
@@ -31,7 +31,7 @@ def save_network(path: Path, network: networks.Network, history: dict) -> None:
     atomic.write(path, save(tensors, metadata))  # safetensors' `save_file` would hide it from all other users
 
 
-def load_network(path: Path) -> tuple[networks.Network, dict]:
+def load_network(path: Path) -> tuple[networks.Residual, dict]:
     """Return the network and history that `save_network` wrote; of F.onnx or G.onnx in a model folder no history.
 
     Raises WeightsError for a missing or corrupt file and for one of another format.
@@ -56,14 +56,14 @@ def load_network(path: Path) -> tuple[networks.Network, dict]:
     return network, json.loads(metadata["history"])
 
 
-def as_kept(network: networks.Network) -> networks.Network:
+def as_kept(network: networks.Residual) -> networks.Residual:
     """Return `network` with its weights as `save_network` writes them: rounded."""
     kept = networks.build(network.spec)
     kept.load_state_dict({name: _rounded(value.detach().cpu()) for name, value in network.state_dict().items()})
     return kept
 
 
-def from_onnx(content: bytes, spec: dict) -> networks.Network:
+def from_onnx(content: bytes, spec: dict) -> networks.Residual:
     """Return the network of an ONNX file that `export` wrote: its weights lie in there under their own names.
 
     Raises WeightsError for a file without them.

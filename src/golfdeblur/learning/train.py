@@ -1,7 +1,7 @@
 """Train F (eq. 6) or G (eq. 4): one loop, one frozen configuration, exact resume, any number of processes.
 
 F minimises L(F(y), sharp). G minimises (1/N) sum_i L(G^(i)(x_0), sharp) over its own iterates from x_0 = F(y), with
-F frozen. A third stage, not the paper's, tunes both together.
+F frozen.
 Source: sections 3 and 5.2 of "A Deep Optimization Approach for Image Deconvolution".
 """
 
@@ -21,15 +21,15 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from torch import Tensor, nn
 
 from golfdeblur import machine
-from golfdeblur.errors import ConfigError, GolfError, Interrupted
-from golfdeblur.learning import data, networks, precision
+from golfdeblur.errors import GolfError, Interrupted
 from golfdeblur.learning import mixture as mixtures
+from golfdeblur.learning import precision, sources
 from golfdeblur.learning.clock import Clock, stop_signal
-from golfdeblur.learning.config import TrainConfig, learning_rate
-from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective
+from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective, compiler_explained
 from golfdeblur.learning.optimiser import Optimiser
+from golfdeblur.learning.recipe import Recipe, learning_rate
 from golfdeblur.learning.run import Run, commit
-from golfdeblur.learning.validation import Validation, mean_gain_db
+from golfdeblur.learning.validation import Validation, load_validation, mean_gain_db
 
 DIVERGED = 5.0
 """A mean loss this many times the lowest one so far ends a run."""
@@ -42,7 +42,7 @@ Progress = Callable[[int, float], None]
 
 
 def train(
-    config: TrainConfig,
+    config: Recipe,
     inputs: Inputs,
     folder: Path,
     *,
@@ -65,18 +65,18 @@ def train(
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
     objective, history = build_objective(config, inputs)
-    sources = load_sources(config, inputs.sources)
-    judge = _validation(config, inputs, accelerator.device)
-    training = _Training(config, accelerator, objective, _run(folder, config, inputs, history))
+    loaded = sources.load_sources(config.sources, inputs.sources, config.blur, block_px=config.mixture.block_px)
+    judge = load_validation(config, inputs, accelerator.device)
+    training = _Training(config, accelerator, objective, Run(folder, config, origin=history, frozen=inputs.propagator))
     deadline = time.monotonic() + 60 * max_minutes
     training.report, training.progress = (report, progress) if training.main else (training.report, training.progress)
-    return training.run(sources, judge, history=history, deadline=deadline)
+    return training.run(loaded, judge, history=history, deadline=deadline)
 
 
 class _Training:
     """The state of one process of a run, and the loop over its steps."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator, objective: Objective, run: Run) -> None:
+    def __init__(self, config: Recipe, accelerator: Accelerator, objective: Objective, run: Run) -> None:
         self.config = config
         self.accelerator = accelerator
         self.main = accelerator.is_main_process
@@ -99,7 +99,7 @@ class _Training:
 
     def run(
         self,
-        sources: list[tuple[mixtures.Source, float]],
+        loaded: list[tuple[sources.Source, float]],
         judge: Validation,
         *,
         history: dict[str, Any],
@@ -108,9 +108,10 @@ class _Training:
         """Make all steps that remain, and return the weights' file in the first process if none is left."""
         self._settle_precision(self._resume())
         part = self.accelerator.process_index, self.accelerator.num_processes
-        seeded = dataclasses.replace(self.config.mixture, seed=self.config.seed)
         workers = mixtures.workers_beside(self.accelerator.device, self.accelerator.num_processes)
-        mixture = mixtures.Mixture(sources, seeded, self.accelerator.device, part=part, workers=workers)
+        mixture = mixtures.Mixture(
+            loaded, self.config.mixture, self.accelerator.device, seed=self.config.seed, part=part, workers=workers
+        )
         if self.config.perceptual != "none" and self.config.balance == 0 and self.step == 0:
             self._measure_balance(mixture)
         with stop_signal() as stopped:
@@ -140,7 +141,8 @@ class _Training:
                 self._stop_if_not_finite()
             if self.step % config.log_every == 0 or self.step == config.steps:
                 self._log(clock.row(mixture, len(self.window)))
-            if self.main and (self.step % config.validate_every == 0 or self.step == config.steps):
+            due = self.step % config.validate_every == 0 or self.step == config.steps
+            if self.main and judge.sets and due:
                 with clock.paused():
                     self._validate(judge)
             if self.main and saves:
@@ -150,12 +152,8 @@ class _Training:
     def _learn(self, batch: mixtures.Batch) -> None:
         """Make one step of the optimiser and of the averaged weights."""
         y = batch.blurry.contiguous(memory_format=torch.channels_last)
-        try:
+        with compiler_explained():
             terms = self.prepared(y, batch.sharp)
-        except RuntimeError as error:
-            if self.config.compiled:
-                _explain(error)
-            raise
         self.accelerator.backward(torch.stack(list(terms.values())).sum())
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
@@ -178,7 +176,9 @@ class _Training:
         self.window.clear()
         self.names.clear()
         if loss > DIVERGED * self.lowest_loss:
-            raise GolfError(self._diverged(f"rose to {loss:.4g}, {loss / self.lowest_loss:.0f} times its lowest value"))
+            raise GolfError(
+                self.run_files.diverged(f"rose to {loss:.4g}, {loss / self.lowest_loss:.0f} times its lowest value")
+            )
         self.lowest_loss = min(self.lowest_loss, loss)
         if self.main:
             lr = learning_rate(self.config, self.step - 1)
@@ -196,7 +196,8 @@ class _Training:
         gain_db = mean_gain_db(scores)
         if gain_db > self.best_gain_db:
             self.best_gain_db = gain_db
-            self.run_files.save_networks("best", self._networks(), {"steps": self.step, "psnr_db": scores})
+            kept = {"steps": self.step, "psnr_db": scores}
+            self.run_files.save_network("best", cast(Any, self.averaged).residual, kept)
         self.run_files.sheet(self.step, judge.sheet(iterates))
         row = {"step": self.step, "psnr_db": scores, "minutes": self.seconds / 60}
         self.run_files.log(row)
@@ -208,12 +209,7 @@ class _Training:
         for step, (names, terms) in enumerate(zip(self.names, self.window[-len(self.names) :], strict=True), first + 1):
             if bad := [value for value in terms.values() if not bool(torch.isfinite(value))]:
                 shown = ", ".join(sorted(set(names)))
-                raise GolfError(self._diverged(f"became {float(bad[0])} at step {step} on {shown}"))
-
-    def _diverged(self, what: str) -> str:
-        last = self.run_files.folder / "last.pt"
-        kept = f"The last good state is {last}" if last.exists() else "No state had been saved yet"
-        return f"The loss {what}. {kept}; lower lr or clip_norm, or look at these files, and start with another --out."
+                raise GolfError(self.run_files.diverged(f"became {float(bad[0])} at step {step} on {shown}"))
 
     def _agreed(self, wish: bool) -> bool:
         """Return whether any process wishes it, in all processes alike."""
@@ -289,13 +285,6 @@ class _Training:
         self.best_gain_db, self.lowest_loss = state["best_gain_db"], state["lowest_loss"]
         return state["precision"]
 
-    def _networks(self) -> dict[str, networks.Network]:
-        """Return the averaged networks that the run trains, by letter."""
-        averaged = cast(Any, self.averaged)
-        if self.config.stage == "joint":
-            return {"F": averaged.f.residual, "G": averaged.g.residual}
-        return {self.config.stage.upper(): averaged.residual}
-
     def _finish(self, history: dict[str, Any]) -> Path:
         cpu = self.accelerator.device.type == "cpu"
         device = f"{torch.get_num_threads()} CPU cores" if cpu else torch.cuda.get_device_name()
@@ -309,67 +298,4 @@ class _Training:
             "hardware": f"{self.accelerator.num_processes} x {device}",
             **history,
         }
-        return self.run_files.save_networks(".", self._networks(), history)
-
-
-def _explain(error: RuntimeError) -> None:
-    """Raise ConfigError for what torch.compile could not do."""
-    from torch._dynamo.exc import BackendCompilerFailed  # takes a second to import
-
-    if isinstance(error, BackendCompilerFailed):
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"torch.compile failed ({reason}); it needs a C++ compiler. Install one, or give --set compiled=false."
-        ) from error
-
-
-def _run(folder: Path, config: TrainConfig, inputs: Inputs, history: dict[str, Any]) -> Run:
-    behind = config.stage == "g" and config.start == "propagator"
-    return Run(folder, config, origin=history, frozen=inputs.propagator if behind else None)
-
-
-def load_sources(config: TrainConfig, paths: dict[str, Path]) -> list[tuple[mixtures.Source, float]]:
-    """Read every source of the recipe from its file or folder, for a `mixture.Mixture`; `paths` by name.
-
-    Raises ConfigError where the names do not match the recipe's, DataError for unusable data.
-    """
-    if not config.sources:
-        raise ConfigError("The recipe names no data; add one [[sources]] or more, with a name and a kind each.")
-    wanted = {source.name for source in config.sources}
-    if missing := sorted(wanted - paths.keys()):
-        raise ConfigError(f"The recipe needs data for {', '.join(missing)}; give --data NAME=PATH for each.")
-    if unknown := sorted(paths.keys() - wanted):
-        raise ConfigError(f"--data {', '.join(unknown)} is not in the recipe; it has {', '.join(sorted(wanted))}.")
-    side, smallest = config.mixture.block_px, _smallest_photo_px(config)
-    loaded: list[tuple[mixtures.Source, float]] = []
-    for source in config.sources:
-        path = paths[source.name]
-        made: mixtures.Source
-        if source.kind == "photos":
-            made = mixtures.PhotoSource(data.load_photos(path, smallest_px=smallest), config.blur)
-        elif source.kind == "video":
-            frames = data.load_video(path, fewest=max(config.blur.frames), smallest_px=side)
-            made = mixtures.VideoSource(frames, source.name, config.blur)
-        else:
-            needed = side if source.kind == "pairs" else smallest
-            pairs = data.load_pairs(path, blurry=source.blurry, smallest_px=needed)
-            if source.kind == "pairs":
-                made = mixtures.PairSource(pairs)
-            else:
-                made = mixtures.PhotoSource([data.Photo.of(name, sharp) for _, sharp, name in pairs], config.blur)
-        loaded.append((made, source.weight))
-    return loaded
-
-
-def _validation(config: TrainConfig, inputs: Inputs, device: torch.device) -> Validation:
-    """Read all validation pairs, and the photographs that are held out; raises DataError for unusable data."""
-    paths = [inputs.sources[source.name] for source in config.sources if source.kind == "photos"]
-    smallest = _smallest_photo_px(config)
-    held_out = [photo for path in paths for photo in data.load_photos(path, held_out=True, smallest_px=smallest)]
-    sets = {"photos": mixtures.validation_pairs(held_out, config.blur)} if held_out else {}
-    return Validation(sets | {name: data.load_pairs(path) for name, path in inputs.validation.items()}, device)
-
-
-def _smallest_photo_px(config: TrainConfig) -> int:
-    """Return the side that a photograph must have for a block's crop and the margin that blur takes."""
-    return config.mixture.block_px + 2 * config.blur.margin_px
+        return self.run_files.save_network(".", cast(Any, self.averaged).residual, history)

@@ -28,18 +28,16 @@ RUNTIMES = {
     "torch": "torch: CUDA, MPS or the CPU (extra `train`)",
     "torch-bf16": "the same in bfloat16",
     "cuda": "onnxruntime on an NVIDIA GPU (onnxruntime-gpu)",
-    "coreml": "onnxruntime on Apple's GPU and neural engine",
 }
 """Every runtime and what it is."""
 
-REDUCED = {"openvino-bf16": 50.0, "torch-bf16": 50.0, "coreml": 50.0, "onnxruntime-int8": 38.0}
+REDUCED = {"openvino-bf16": 50.0, "torch-bf16": 50.0, "onnxruntime-int8": 38.0}
 """Runtimes that may compute with fewer bits than float32, and the decibels to which they must agree with it."""
 
 PROVIDERS = {
     "onnxruntime": "CPUExecutionProvider",
     "onnxruntime-int8": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
 }
 """What onnxruntime calls that which computes in each runtime of its own."""
 
@@ -72,8 +70,8 @@ class Session:
 def resolve(name: str) -> str:
     """Return the runtime that `name` stands for here: `auto` is CUDA if onnxruntime has it, else onnxruntime.
 
-    OpenVINO and Core ML have to be asked for: the first is no faster on every CPU (docs/performance.md), the second
-    is reduced precision. Raises ConfigError for an unknown name.
+    OpenVINO has to be asked for: it is no faster on every CPU (docs/performance.md). Raises ConfigError for an unknown
+    name.
     """
     if name not in RUNTIMES:
         raise ConfigError(f"Runtime '{name}' is unknown; use one of {', '.join(RUNTIMES)}.")

@@ -33,8 +33,7 @@ def open_network(content: bytes, provider: str, name: str) -> Session:
     Raises ConfigError where the provider is not installed or does not start, WeightsError for an unusable file.
     """
     if provider not in onnxruntime.get_available_providers():
-        package = {"cuda": "onnxruntime-gpu", "coreml": "onnxruntime on macOS"}[name]
-        raise ConfigError(f"Runtime '{name}' is not installed here; install {package}, or use --runtime auto.")
+        raise ConfigError(f"Runtime '{name}' is not installed here; install onnxruntime-gpu, or use --runtime auto.")
     on_cpu = provider == PROVIDERS["onnxruntime"]
     shared = on_cpu and _shared_memory()
     try:

@@ -13,7 +13,7 @@ from golfdeblur.runtimes import Session, memory_errors
 
 PIXEL_SHUFFLE = ["Reshape", "Transpose", "Reshape", "Transpose", "Reshape"]
 ORDERS = [[0, 1, 3, 2, 4], [0, 1, 3, 4, 2]]
-"""What `networks.PixelShuffle` is in a file and the orders of its two transpositions, the last operation first."""
+"""What `layers.PixelShuffle` is in a file and the orders of its two transpositions, the last operation first."""
 
 
 def open_network(content: bytes, name: str) -> Session:

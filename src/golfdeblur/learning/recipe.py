@@ -18,41 +18,20 @@ from golfdeblur.learning import losses, networks
 from golfdeblur.learning.blur import BlurConfig
 from golfdeblur.learning.mixture import MixtureConfig
 from golfdeblur.learning.precision import PRECISIONS
+from golfdeblur.learning.sources import SourceConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-SOURCE_KINDS = {
-    "photos": "sharp photographs, blurred synthetically",
-    "sharp-of-pairs": "the sharp side of a pair folder, blurred synthetically",
-    "pairs": "real pairs, as GoPro, REDS or any folder with blur/ and sharp/ has them",
-    "video": "high-speed video, whose frames are averaged",
-}
-
 
 @dataclass(frozen=True)
-class SourceConfig:
-    """One source of pairs: its name (given a path by `--data NAME=PATH`), kind and weight."""
-
-    name: str
-    kind: str
-    weight: float = 1.0
-    blurry: str = "blur"
-    """The folder of blurry images in a pair folder: GoPro has `blur` (sRGB average) and `blur_gamma` (linear)."""
-
-    def __post_init__(self) -> None:
-        _one_of("kind", self.kind, SOURCE_KINDS)
-        _require(self.weight > 0, f"weight of source '{self.name}' is {self.weight}; it must be above 0.")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
+class Recipe:
     """Everything that decides how a run turns out, apart from the data's paths."""
 
     stage: str = "f"
-    """`f` trains the propagator, `g` the corrector behind a frozen propagator, `joint` tunes both together."""
+    """`f` trains the propagator, `g` the corrector behind a frozen propagator."""
     model: str = "fast"
     steps: int = 10_000
     optimiser: str = "adamw"
@@ -69,15 +48,12 @@ class TrainConfig:
     ema: float = 0.999
     """Decay of the averaged weights, which are validated and exported; 0 uses the weights themselves."""
     content: str = "charbonnier"
-    spectrum_weight: float = 0.0
     perceptual: str = "none"
     """`vgg11-bn` (the paper's, its file by --features) or `vgg19` (up to conv3_1)."""
     balance: float = 0.0
     """Weight of the perceptual term, the paper's lambda. 0 measures it, so that both terms start out of one size."""
     iterates: int = 5
-    """N of eq. 4, for stages g and joint."""
-    start: str = "propagator"
-    """x_0 of stage g: `propagator`, F(y), or `blurry`, y itself, which gives a G its first weights."""
+    """N of eq. 4, for stage g."""
     precision: str = "auto"
     """`bf16`, `float32`, or `auto`: what this machine computes faster in (`precision.settle`)."""
     compiled: bool = False
@@ -91,29 +67,23 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
 
     def __post_init__(self) -> None:
-        _one_of("stage", self.stage, ("f", "g", "joint"))
+        _one_of("stage", self.stage, ("f", "g"))
         _one_of("model", self.model, networks.PRESETS)
         _one_of("optimiser", self.optimiser, ("adamw", "muon"))
-        _one_of("start", self.start, ("propagator", "blurry"))
         _one_of("schedule", self.schedule, ("cosine", "exponential"))
         _one_of("content", self.content, losses.CONTENT)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("perceptual", self.perceptual, ("none", "vgg11-bn", "vgg19"))
         for name in ("steps", "iterates", "log_every", "validate_every"):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("warmup_steps", "weight_decay", "clip_norm", "spectrum_weight", "balance", "checkpoint_minutes"):
+        for name in ("warmup_steps", "weight_decay", "clip_norm", "balance", "checkpoint_minutes"):
             _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must not be negative.")
         _require(0 < self.lr_end <= self.lr, f"lr_end {self.lr_end} must be above 0 and at most lr {self.lr}.")
         for name, value in (("ema", self.ema), *(("betas", beta) for beta in self.betas)):
             _require(0 <= value < 1, f"{name} is {value}; it must lie in [0, 1).")
 
-    @property
-    def needs_propagator(self) -> bool:
-        """Whether the stage starts from a trained F."""
-        return self.stage == "joint" or (self.stage == "g" and self.start == "propagator")
 
-
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: Recipe, step: int) -> float:
     """Return the learning rate of `step`, counted from 0."""
     rise = min(1.0, (step + 1) / max(1, config.warmup_steps))
     progress = min(1.0, step / config.steps)
@@ -122,10 +92,10 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return rise * (config.lr_end + (config.lr - config.lr_end) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def read_recipe(path: Path, settings: list[str] | None = None) -> TrainConfig:
-    """Read a TrainConfig from a TOML file; what it leaves out keeps its default.
+def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a Recipe from a TOML file; what it leaves out keeps its default.
 
-    `settings` are "key=value" or "table.key=value" and replace the file's. Raises ConfigError for a missing or
+    `overrides` are "key=value" or "table.key=value" and replace the file's. Raises ConfigError for a missing or
     malformed file, a value of the wrong type, and a key that is unknown, naming the nearest known one.
     """
     try:
@@ -134,22 +104,22 @@ def read_recipe(path: Path, settings: list[str] | None = None) -> TrainConfig:
         raise ConfigError(f"The recipe {path} cannot be read ({error.strerror}); give a TOML file.") from error
     except ValueError as error:
         raise ConfigError(f"The recipe {path} is not valid TOML ({error}).") from error
-    for setting in settings or []:
-        _override(content, setting)
+    for override in overrides or []:
+        _override(content, override)
     for key, section in (("mixture", MixtureConfig), ("blur", BlurConfig)):
         if key in content:
             content[key] = _from_table(section, content[key], f"[{key}] of {path}")
     if isinstance(content.get("sources"), list):
         content["sources"] = tuple(_from_table(SourceConfig, s, f"[[sources]] of {path}") for s in content["sources"])
-    return _from_table(TrainConfig, content, str(path))
+    return _from_table(Recipe, content, str(path))
 
 
-def _override(content: dict[str, Any], setting: str) -> None:
+def _override(content: dict[str, Any], override: str) -> None:
     """Put one "table.key=value" into the recipe's content; the value is TOML, or a bare word."""
-    key, sign, value = setting.partition("=")
+    key, sign, value = override.partition("=")
     *tables, name = key.strip().split(".")
     if not sign or not name:
-        raise ConfigError(f"'{setting}' is not key=value; write for example lr=3e-4 or mixture.batch=4.")
+        raise ConfigError(f"'{override}' is not key=value; write for example lr=3e-4 or mixture.batch=4.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except ValueError:
@@ -157,7 +127,7 @@ def _override(content: dict[str, Any], setting: str) -> None:
     for table in tables:
         content = content.setdefault(table, {})
         if not isinstance(content, dict):
-            raise ConfigError(f"'{table}' in '{setting}' is no table; --set changes single values and tables only.")
+            raise ConfigError(f"'{table}' in '{override}' is no table; --set changes single values and tables only.")
     content[name] = parsed
 
 
