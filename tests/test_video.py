@@ -333,7 +333,7 @@ def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     fails(golf("video", tmp_path / "text.mp4", "-o", tmp_path / "b.mp4"), "not a video")
     fails(golf("video", source, "-o", tmp_path / "b.xyz"), ".mkv")
-    fails(golf("video", source, "-o", source / "b.mp4"), "Not a directory")
+    fails(golf("video", source, "-o", source / "b.mp4"), "in.mp4")
     content = source.read_bytes()
     fails(golf("video", source, "-o", source, "--force"), "replaced by its own result")
     assert source.read_bytes() == content
