@@ -19,7 +19,7 @@ def test_bands_cover_every_row_once_and_come_in_order(size: tuple[int, int]) -> 
 
 
 def test_only_bands_of_large_pictures_go_to_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bands.os, "cpu_count", lambda: 2)
+    monkeypatch.setenv("GOLF_THREADS", "2")
     met = threading.Barrier(2, timeout=GUARD_S)
 
     def meet(top: int, bottom: int) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 from collections.abc import Callable
 from typing import TypeVar
+
+from golfdeblur import machine
 
 PIXELS = 2**17
 """So many pixels of a large picture, worked on at once, stay in the processor's cache."""
@@ -34,5 +35,5 @@ def each(work: Callable[[int, int], Result], height: int, width: int) -> list[Re
     parts = cut(height, width)
     if len(parts) <= FEW:
         return [work(top, bottom) for top, bottom in parts]
-    with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(min(machine.threads(), MOST_THREADS)) as pool:
         return list(pool.map(lambda part: work(*part), parts))

@@ -8,7 +8,6 @@ sources (this is where blur is synthesised); every step cuts its patches from th
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from golfdeblur import machine
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.learning.sources import Crop, Source, random_corner, seeded_generator
 
@@ -185,7 +185,7 @@ def workers_beside(device: torch.device, processes: int = 1) -> int:
     """
     if device.type == "cpu":
         return 0
-    return min(4, max(1, (os.cpu_count() or 1) // processes - 2))
+    return min(4, max(1, machine.threads() // processes - 2))
 
 
 class _Cuts(Dataset[tuple[tuple[int, int], Cut]]):
