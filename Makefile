@@ -32,12 +32,12 @@ test: lint
 	$(BIN)/pytest
 
 # The page for the browser; needs node and npm.
-web/dist/index.html: $(wildcard web/src/*) web/build.mjs web/package-lock.json src/golfdeblur/weights/fast/config.json
+web/dist/index.html: $(wildcard web/src/* web/src/*/*) web/build.mjs web/pad.mjs web/package-lock.json src/golfdeblur/weights/fast/config.json
 	cd web && npm ci --no-audit --no-fund && npm run build
 
 web: web/dist/index.html
 
-# With the page's tests in Debian's chromium, where it is installed.
+# With the page's tests in Debian's chromium and firefox-esr, where they are installed.
 test-slow: $(VENV)/.dev web
 	cd web && npm test
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"

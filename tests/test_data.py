@@ -12,6 +12,7 @@ from golfdeblur.learning import blur, data
 from golfdeblur.learning import sources as sourcing
 from golfdeblur.learning.data import Photo
 from golfdeblur.learning.mixture import Mixture, MixtureConfig
+from golfdeblur.learning.recipe import read_recipe
 from golfdeblur.learning.sources import PairSource, PhotoSource, VideoSource
 
 CPU = torch.device("cpu")
@@ -217,3 +218,33 @@ def test_toned_crops_keep_the_order_of_their_pixels_and_clip_nothing() -> None:
     assert float(brightness.std()) > 0.05
     colours = torch.stack([s.mean((1, 2)) for _, s, _ in crops])
     assert float((colours.amax(1) - colours.amin(1)).mean()) > 0.02
+
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+@pytest.mark.parametrize("name", ["paper-f", "paper-g"])
+def test_the_papers_recipes_cut_fresh_crops_each_step_and_flip_them_alone(name: str) -> None:
+    config = dataclasses.replace(read_recipe(RECIPES / f"{name}.toml").mixture, patch_px=64, block_px=64)
+    rows, columns = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    places = torch.stack([rows, columns, torch.zeros_like(rows)]).byte()
+    mixture = Mixture([(PairSource([(places, places, "places")]), 1.0)], config, CPU)
+    corners, flips = [], set()
+    for step in range(60):
+        batch = mixture.batch(step)
+        assert torch.equal(batch.blurry, batch.sharp)
+        for patch in (255 * batch.sharp).round().int():
+            assert (patch[0].diff(dim=1) == 0).all(), "turned by a quarter"
+            corners.append((int(patch[0].min()), int(patch[1].min())))
+            flips.add((bool(patch[0, 0, 0] > patch[0, 1, 0]), bool(patch[1, 0, 0] > patch[1, 0, 1])))
+    assert len(flips) == 4
+    assert len(corners) == 240
+    # Of 193 x 193 corners, 240 draws meet one twice with a probability of less than one half.
+    assert len(set(corners)) >= 236
+
+
+def test_other_recipes_turn_patches_by_quarters_too() -> None:
+    rows = torch.arange(64)[:, None].expand(3, 64, 64).byte()
+    mixture = Mixture([(PairSource([(rows, rows, "rows")]), 1.0)], SMALL, CPU)
+    turned = [bool((patch.diff(dim=2) != 0).any()) for step in range(10) for patch in mixture.batch(step).sharp]
+    assert 10 < sum(turned) < 30

@@ -242,7 +242,10 @@ def test_f_alone_is_a_model(tmp_path: Path, jpeg: Path) -> None:
     assert "F as ONNX" in result.stdout
     fails(run("export", tmp_path, "-o", tmp_path / "model"), "exists already", "--force")
     assert run("export", tmp_path, "-o", tmp_path / "model", "--force").returncode == 0
-    assert "1 step and 0 corrections" in run("deblur", jpeg, "-o", tmp_path / "o.png", "-m", tmp_path / "model").stdout
+    assert (
+        "1 step and 0 corrections"
+        in run("deblur", jpeg, "-o", tmp_path / "o.png", "-m", tmp_path / "model", "-v").stdout
+    )
     fails(
         run("export", tmp_path / "model" / "..", "-o", tmp_path / "m", "--scores", tmp_path / "none"), "cannot be read"
     )

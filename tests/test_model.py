@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import sharpness
-from golfdeblur.engine import budget, passes
+from golfdeblur import machine, sharpness
+from golfdeblur.engine import bands, budget, passes
 from golfdeblur.engine.passes import Restored, Stages, whole_frames
 from golfdeblur.errors import ConfigError, ImageError, WeightsError
 from golfdeblur.files.picture import from_samples
@@ -93,8 +93,34 @@ def test_a_path_gives_a_path_beside_it(model: Model, jpeg: Path) -> None:
     assert out == jpeg.with_name("photo-deblurred.jpg")
     assert Image.open(out).size == Image.open(jpeg).size
     assert isinstance(model.deblur(str(jpeg.rename(jpeg.with_name("b.jpg")))), str)
-    with pytest.raises(ImageError, match="exists already"):
+    with pytest.raises(ImageError, match="exists already; give overwrite=True"):
         model.deblur(jpeg.with_name("b.jpg"))
+    assert model.deblur(jpeg.with_name("b.jpg"), overwrite=True) == jpeg.with_name("b-deblurred.jpg")
+    assert model.deblur(jpeg.with_name("b.jpg"), output=str(jpeg.with_name("c.png"))) == jpeg.with_name("c.png")
+    assert jpeg.with_name("c.png").exists()
+    with pytest.raises(ConfigError, match="output= and overwrite= are for the path"):
+        model.deblur(np.zeros((8, 8, 3), np.uint8), overwrite=True)
+
+
+def test_a_model_shows_itself_in_one_line(model: Model) -> None:
+    name, folder = model.weights.name, model.weights.folder
+    assert repr(model) == f"<golfdeblur.Model {name}: F and G in {folder}, runtime onnxruntime>"
+    assert {"load", "Model"} <= set(dir(golfdeblur))
+
+
+def test_threads_are_shared_out_to_all_that_computes(
+    model: Model, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    each = bands.each
+    monkeypatch.setattr(bands, "each", lambda *a: (seen.add(machine.threads()), each(*a))[1])
+    for again in (
+        load(model.weights.folder, threads=3),
+        pickle.loads(pickle.dumps(load(model.weights.folder, threads=3))),
+    ):
+        again.deblur(photo)
+        list(again.strokes(photo))
+    assert seen == {3}
 
 
 def test_strokes_are_a_generator_of_the_same_kind(model: Model, photo: np.ndarray) -> None:

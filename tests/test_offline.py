@@ -36,7 +36,7 @@ lr = 1e-6
 log_every = 1
 validate_every = 2
 warmup_steps = 1
-bf16 = false
+precision = "float32"
 mixture = {batch = 2, patch_px = 32, block_px = 48, block_pairs = 4, steps_per_block = 2, blocks_kept = 2}
 blur = {length_px = [2, 6], centre_px = 20}
 sources = [{name = "photos", kind = "photos"}]

@@ -1,7 +1,10 @@
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,8 @@ from golfdeblur.errors import ConfigError
 from golfdeblur.runtimes import Session, onnx
 from golfdeblur.runtimes import openvino as openvino_runtime
 from golfdeblur.weights import EMBEDDED, find_weights
+
+from .conftest import GUARD_S
 
 CPU_RUNTIMES = ["onnxruntime", "openvino", "torch"]
 ODD = (1, 3, 75, 131)
@@ -172,3 +177,33 @@ def test_memory_that_another_library_shares_is_left_alone(x: np.ndarray, monkeyp
     alone = open_runner(file, "onnxruntime")
     assert not alone.session.in_turns
     assert np.array_equal(alone(x), ours(x))
+
+
+def test_ctrl_c_ends_a_run_that_python_cannot_look_into() -> None:
+    working, told = threading.Event(), threading.Event()
+
+    def work() -> str:
+        working.set()
+        assert told.wait(GUARD_S)
+        return "the end"
+
+    def press() -> None:
+        working.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        runtimes.interruptible(work, told.set)
+    assert told.is_set()
+    assert runtimes.interruptible(lambda: 3, told.set) == 3
+    with pytest.raises(ZeroDivisionError):
+        runtimes.interruptible(lambda: 1 // 0, told.set)
+
+
+def test_a_stopped_run_of_onnxruntime_ends_early_and_another_can_follow(tiny_model: Path) -> None:
+    session = open_runner(find_weights(tiny_model).f, "onnxruntime").session
+    x = np.zeros((1, 6, 2048, 2048), np.float32)
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        [session(x) for _ in range(1000)]
+    assert session(x[:, :, :64, :64]).shape == (1, 3, 64, 64)

@@ -327,11 +327,13 @@ def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert f"{len(TIMES)} frames, brightness flicker" in result.stdout
     fails(golf("video", source, "-o", target, "-m", tiny_model), "exists already")
+    assert video.default_output(Path("a/clip.MOV")) == Path("a/clip-deblurred.MOV")
+    assert video.default_output(Path("a/clip.avi")) == Path("a/clip-deblurred.mp4")
     fails(golf("video", tmp_path / "no.mp4", "-o", tmp_path / "b.mp4"), "is no file")
     (tmp_path / "text.mp4").write_text("no video")
     fails(golf("video", tmp_path / "text.mp4", "-o", tmp_path / "b.mp4"), "not a video")
     fails(golf("video", source, "-o", tmp_path / "b.xyz"), ".mkv")
-    fails(golf("video", source, "-o", tmp_path / "none" / "b.mp4"), "none does not exist")
+    fails(golf("video", source, "-o", source / "b.mp4"), "in.mp4")
     content = source.read_bytes()
     fails(golf("video", source, "-o", source, "--force"), "replaced by its own result")
     assert source.read_bytes() == content

@@ -27,7 +27,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 import pages
 
-from golfdeblur.learning import blur, camera, data, kernels, mixture, uniform
+from golfdeblur.learning import blur, camera, data, kernels, sources, uniform
 
 WIDE, TALL = 640, 480
 MOST_REDUCED = 1.6
@@ -57,7 +57,7 @@ def shaken(source: Path, split: str) -> Iterator[Example]:
     """Blur photographs by all generators of shake, half in linear light by a camera, half in sRGB as it is stored."""
     photos = held_out(source, split)
     for index in range(COUNT):
-        generator = mixture.seeded_generator(1, SPLITS[split], index)
+        generator = sources.seeded_generator(1, SPLITS[split], index)
         photo, kind = photos[index % len(photos)], list(kernels.GENERATORS)[index // len(photos) % 3]
         light = "linear" if index // (3 * len(photos)) % 2 else "srgb"
         kernel = kernels.trimmed(kernels.GENERATORS[kind](generator, 1, EXTENT_PX)[0])
@@ -71,7 +71,7 @@ def defocused(source: Path, split: str) -> Iterator[Example]:
     """Put photographs out of focus as a whole, and photograph them."""
     photos = held_out(source, split)
     for index in range(FEW):
-        generator = mixture.seeded_generator(2, SPLITS[split], index)
+        generator = sources.seeded_generator(2, SPLITS[split], index)
         photo = photos[index % len(photos)]
         kernel = kernels.trimmed(uniform.random_discs(generator, 1, RADIUS_PX)[0])
         scene = crop(photo, generator, len(kernel) // 2)
@@ -84,7 +84,7 @@ def sharp(source: Path, split: str) -> Iterator[Example]:
     """Show sharp photographs: half of them as they are, half with a camera's faults."""
     photos = held_out(source, split)
     for index in range(COUNT):
-        generator = mixture.seeded_generator(3, SPLITS[split], index)
+        generator = sources.seeded_generator(3, SPLITS[split], index)
         photo = photos[index % len(photos)]
         scene = crop(photo, generator, 0)
         if index // len(photos) % 2:
@@ -97,7 +97,7 @@ def sharp(source: Path, split: str) -> Iterator[Example]:
 def text(source: Path, split: str) -> Iterator[Example]:
     """Shake rendered pages and signs; facts["text"] is what is written on them."""
     for index in range(FEW):
-        generator = mixture.seeded_generator(4, SPLITS[split], index)
+        generator = sources.seeded_generator(4, SPLITS[split], index)
         kind = list(kernels.GENERATORS)[index % 3]
         light = "linear" if index // 3 % 2 else "srgb"
         kernel = kernels.trimmed(kernels.GENERATORS[kind](generator, 1, PAGE_EXTENT_PX)[0])
@@ -116,7 +116,7 @@ def moving(source: Path, split: str) -> Iterator[Example]:
         count += 1
     photos = held_out(source, split)
     while count < COUNT:
-        generator = mixture.seeded_generator(5, SPLITS[split], count)
+        generator = sources.seeded_generator(5, SPLITS[split], count)
         how = (layered, turning)[count // 2 % 2]
         chosen = [photos[(count + i) % len(photos)] for i in range(2)]
         blurry, truth = how(chosen, generator)

@@ -70,6 +70,11 @@ Restore = Callable[[np.ndarray], np.ndarray]
 """From (H, W, 3) uint8 or uint16 to the same."""
 
 
+def default_output(clip: Path) -> Path:
+    """Return where the result for `clip` goes: beside it, in its own container if that can be written."""
+    return clip.with_name(f"{clip.stem}-deblurred{clip.suffix if clip.suffix.lower() in CONTAINERS else '.mp4'}")
+
+
 def deblur_video(
     restore: Restore,
     source: Path,

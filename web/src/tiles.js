@@ -40,55 +40,67 @@ const mirrored = (index, length) => {
   return place < length ? place : 2 * length - 1 - place;
 };
 
-// Applies `network`, from (1, 3, h, w) to the same, to planes of 3 * height * width floats. `tilePx` bounds a tile's
-// pixels; `step` is told of every tile done and may throw to stop. A network of several `scales` takes (1, 6, h, w):
-// after the image what the network itself adds to it at half the size, enlarged.
-export async function runTiled(network, planes, width, height, { multiple, overlap, tilePx, step, scales = 1 }) {
-  if (scales === 1) return runScale(network, planes, width, height, { multiple, overlap, tilePx, step });
-  const part = (low, high) => (share) => step(low + share * (high - low));
-  const hint = await residual(network, halved(planes, width, height, multiple), scales - 1, { multiple, overlap, tilePx, step: part(0, 0.2) });
-  return runScale(network, planes, width, height, { multiple, overlap, tilePx, step: part(0.2, 1), hint });
+// Applies `network`, from (1, channels, h, w) to (1, 3, h, w), to the planes of an image: 3 * height * width floats, or
+// bytes, of which 255 is white. `tilePx` bounds a tile's pixels; `step` is told a tile's pixels before it is computed and
+// may throw to stop. A network of several `scales` takes after the image what it adds itself to it at half the size,
+// enlarged; further channels are zero.
+export async function runTiled(network, planes, width, height, { scales = 1, ...options }) {
+  if (scales === 1) return runScale(network, planes, width, height, options);
+  const hint = await residual(network, halved(planes, width, height, options.multiple), scales - 1, options);
+  return runScale(network, planes, width, height, { channels: 6, ...options, hint });
+}
+
+// The pixels of all tiles that runTiled computes, to tell how far it is.
+export function pixelsRead(width, height, { scales = 1, multiple, overlap, tilePx }) {
+  const [w, h] = [whole(width, multiple), whole(height, multiple)];
+  const { rows, columns } = bestTile(h, w, { tilePx, overlap, multiple });
+  const here = count(h, rows, overlap) * Math.min(rows, h) * count(w, columns, overlap) * Math.min(columns, w);
+  return here + (scales > 1 ? pixelsRead(w / 2, h / 2, { scales: scales - 1, multiple, overlap, tilePx }) : 0);
 }
 
 // What `network` adds to an image, with what it adds at half the size as a hint.
 async function residual(network, { planes, width, height }, scales, options) {
-  const half = halved(planes, width, height, options.multiple);
-  const hint = scales > 1 ? await residual(network, half, scales - 1, options) : new Float32Array(half.planes.length);
-  const made = await runScale(network, planes, width, height, { ...options, hint });
+  const hint = scales > 1
+    ? await residual(network, halved(planes, width, height, options.multiple), scales - 1, options)
+    : new Float32Array(3 * whole(width, options.multiple) * whole(height, options.multiple) / 4);
+  const made = await runScale(network, planes, width, height, { channels: 6, ...options, hint });
   for (let i = 0; i < made.length; i++) made[i] -= planes[i];
   return made;
 }
+
+const SHARES = Float32Array.from({ length: 256 }, (_, byte) => byte / 255);
+const reader = (planes) => (planes instanceof Float32Array ? (i) => planes[i] : (i) => SHARES[planes[i]]);
 
 // The image, continued to cells of `multiple` pixels, at half the size: the mean of every four pixels, rounded as the
 // command rounds it: a mean of 8-bit values often lies midway between two steps of an 8-bit network.
 export function halved(planes, width, height, multiple) {
   const half = (length) => Math.ceil(length / multiple) * multiple / 2;
-  const w = half(width), h = half(height), out = new Float32Array(3 * w * h);
+  const w = half(width), h = half(height), out = new Float32Array(3 * w * h), value = reader(planes);
   for (let c = 0, at = 0; c < 3; c++) for (let y = 0; y < h; y++) {
     const rows = [2 * y, 2 * y + 1].map((row) => (c * height + mirrored(row, height)) * width);
     for (let x = 0; x < w; x++) {
       const a = mirrored(2 * x, width), b = mirrored(2 * x + 1, width);
-      const left = Math.fround(planes[rows[0] + a] + planes[rows[1] + a]);
-      out[at++] = Math.fround(left + Math.fround(planes[rows[0] + b] + planes[rows[1] + b])) / 4;
+      const left = Math.fround(value(rows[0] + a) + value(rows[1] + a));
+      out[at++] = Math.fround(left + Math.fround(value(rows[0] + b) + value(rows[1] + b))) / 4;
     }
   }
   return { planes: out, width: w, height: h };
 }
 
-async function runScale(network, planes, width, height, { multiple, overlap, tilePx, step, hint }) {
+async function runScale(network, planes, width, height, { multiple, overlap, tilePx, step, hint, channels = 3 }) {
   const fullWidth = whole(width, multiple), fullHeight = whole(height, multiple);
   const tile = bestTile(fullHeight, fullWidth, { tilePx, overlap, multiple });
   const rows = spans(fullHeight, tile.rows, overlap);
   const columns = spans(fullWidth, tile.columns, overlap);
-  const out = new Float32Array(planes.length);
-  let done = 0;
+  const out = new Float32Array(planes.length), value = reader(planes);
   for (const row of rows) for (const column of columns) {
     const h = row.high - row.low, w = column.high - column.low;
-    const given = new Float32Array((hint ? 6 : 3) * h * w);
+    await step(h * w);
+    const given = new Float32Array(channels * h * w);
     let at = 0;
     for (let c = 0; c < 3; c++) for (let y = row.low; y < row.high; y++) {
       const from = (c * height + mirrored(y, height)) * width;
-      for (let x = column.low; x < column.high; x++) given[at++] = planes[from + (x < width ? x : mirrored(x, width))];
+      for (let x = column.low; x < column.high; x++) given[at++] = value(from + (x < width ? x : mirrored(x, width)));
     }
     for (let c = 0; hint && c < 3; c++) for (let y = row.low; y < row.high; y++) {
       const from = (c * fullHeight / 2 + (y >> 1)) * fullWidth / 2;
@@ -100,8 +112,6 @@ async function runScale(network, planes, width, height, { multiple, overlap, til
       const stop = Math.min(column.stop, width);
       out.set(made.subarray(from + column.start, from + stop), (c * height + y) * width + column.start);
     }
-    done += 1;
-    await step(done / (rows.length * columns.length));
   }
   return out;
 }

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from golfdeblur import __version__
+from golfdeblur import __version__, machine
 from golfdeblur.errors import ConfigError, GolfError
 from golfdeblur.files import atomic
 
@@ -40,6 +40,25 @@ RuntimeOption = Annotated[
 ]
 MemoryOption = Annotated[
     str | None, typer.Option("--max-memory", help="Most memory to use, such as 2G. Half of what is free if left out.")
+]
+
+
+def _use_threads(count: int | None) -> int | None:
+    """Let all that computes in this process, and in those it starts, have `count` threads."""
+    if count is not None:
+        os.environ[machine.SETTING] = str(count)
+    os.environ.setdefault("OMP_NUM_THREADS", str(machine.threads()))  # numpy's and torch's products
+    return count
+
+
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        callback=_use_threads,
+        help="How many compute at once (or GOLF_THREADS). All cores if left out.",
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace outputs that exist already.")]

@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from golfdeblur import DEFAULT_MODEL, __version__, offline
-from golfdeblur.cli.app import ForceOption, StepsOption, app, check_new, default_command, needs_extra, write_text
+from golfdeblur.cli.app import (
+    ForceOption,
+    StepsOption,
+    ThreadsOption,
+    app,
+    check_new,
+    default_command,
+    needs_extra,
+    write_text,
+)
 from golfdeblur.errors import ConfigError
 from golfdeblur.golf import STEPS
 
@@ -24,6 +33,7 @@ def bench_speed(
     runtime: Annotated[list[str] | None, typer.Option("--runtime", help="A runtime; may be repeated.")] = None,
     size: Annotated[list[str] | None, typer.Option("--size", help="WIDTHxHEIGHT; may be repeated.")] = None,
     steps: StepsOption = STEPS,
+    threads: ThreadsOption = None,
     repeats: Annotated[int, typer.Option(min=1, help="Fewest runs of each.")] = 5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw time against size (PNG or SVG).")] = None,

@@ -18,6 +18,7 @@ from golfdeblur.cli.app import (
     QuietOption,
     RuntimeOption,
     StepsOption,
+    ThreadsOption,
     app,
     progress,
 )
@@ -40,6 +41,7 @@ def deblur_command(
     self_ensemble: EnsembleOption = False,
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
+    threads: ThreadsOption = None,
     strokes: Annotated[
         bool, typer.Option("--strokes", help="Also write x0, x1, ... and a strip that shows them side by side.")
     ] = False,
@@ -49,6 +51,7 @@ def deblur_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line for each image.")] = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also print what every step changed.")] = False,
 ) -> None:
     """Write a sharper copy of each image: NAME-deblurred beside it, or where -o or --out-dir say.
 
@@ -72,6 +75,7 @@ def deblur_command(
         force=force,
         as_json=as_json,
         quiet=quiet,
+        verbose=verbose,
     )
     if recursive:
         found = files.find(inputs, output, out_dir)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from golfdeblur import DEFAULT_MODEL
-from golfdeblur.cli.app import ForceOption, ModelOption, app, check_new, needs_extra
+from golfdeblur.cli.app import ForceOption, ModelOption, ThreadsOption, app, check_new, needs_extra
 from golfdeblur.errors import GolfError
 
 
@@ -48,6 +48,7 @@ def experiment(
         list[Path] | None, typer.Option("--evaluation", help="A file of golf evaluate --json.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of what is trained (`forgetting`: at most 3).")] = 5,
+    threads: ThreadsOption = None,
     quick: Annotated[bool, typer.Option(help="A smoke run of seconds; its figures mean nothing.")] = False,
     force: ForceOption = False,
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from golfdeblur import album
 from golfdeblur.cli.app import progress
 from golfdeblur.engine.passes import Restored
-from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.errors import ConfigError, GolfError, ImageError
 from golfdeblur.files import image
 from golfdeblur.files.names import default_output, output_suffix
 from golfdeblur.files.picture import Picture
@@ -38,13 +38,14 @@ class How:
     force: bool
     as_json: bool
     quiet: bool
+    verbose: bool
 
     def say(self, report: dict[str, Any]) -> None:
         """Print the report of one image."""
         if self.as_json:
             print(json.dumps(report), flush=True)
         elif not self.quiet:
-            print(_sentence(report), flush=True)
+            print(_sentence(report, verbose=self.verbose), flush=True)
 
 
 def find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
@@ -102,6 +103,7 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
     if output is not None:
         if len(inputs) != 1:
             raise ConfigError(f"-o names one file, but {len(inputs)} inputs are given; use --out-dir.")
+        output.parent.mkdir(parents=True, exist_ok=True)
         targets = [output]
     elif out_dir is not None:
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -129,6 +131,8 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     started = time.perf_counter()
     if source.is_dir():
         raise ConfigError(f"{source} is a folder; give image files, or -r and --out-dir for all that it holds.")
+    if album.is_raw(source):
+        raise ImageError(album.raw_sentence(source))
     image.check_writable(target, force=how.force)
     stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(how.steps + 1)]
     strip = target.with_name(f"{target.stem}-strokes.png")
@@ -186,21 +190,21 @@ def _write_strokes(model: Model, picture: Picture, files: list[Path], strip: Pat
     return restored[0]
 
 
-def _sentence(report: dict[str, Any]) -> str:
-    if report["kept"]:
-        return f"{report['output']}  left as it is: {report['kept']}, {report['seconds']:.1f} s"
-    return "\n  ".join([_what_was_done(report), *_remarks(report)])
+def _sentence(report: dict[str, Any], *, verbose: bool) -> str:
+    words = f"Left as it is: {report['kept']}" if report["kept"] else "Deblurred"
+    lines = [f"{report['output']}  {words}, {report['seconds']:.1f} s", *_remarks(report)]
+    return "\n  ".join([*lines, _figures(report)] if verbose else lines)
 
 
-def _what_was_done(report: dict[str, Any]) -> str:
+def _figures(report: dict[str, Any]) -> str:
     changes = ", ".join(f"{c:.2f}" for c in report["changes_grey_levels"])
     count = report["corrections"]
     words = f"1 step and {count} correction{'' if count == 1 else 's'}{' (settled)' if report['settled'] else ''}"
-    return f"{report['output']}  {words}, mean change {changes} of 255, {report['seconds']:.1f} s"
+    return f"{words}, mean change {changes} of 255"
 
 
 def _remarks(report: dict[str, Any]) -> Iterator[str]:
-    if report["changes_grey_levels"][0] < 0.3:
+    if not report["kept"] and report["changes_grey_levels"][0] < 0.3:
         yield "Hardly anything changed: the photo is sharp already, or its blur is not motion blur."
     if report["pictures"] > 1:
         yield f"Only the first of the file's {report['pictures']} pictures was taken."

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from golfdeblur.cli.app import ForceOption, app, check_new, default_command, needs_extra
+from golfdeblur.cli.app import ForceOption, ThreadsOption, app, check_new, default_command, needs_extra
 from golfdeblur.errors import ConfigError
 
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE replaces the recipe's, also TABLE.KEY.")]
@@ -50,6 +50,7 @@ def train(
         Path | None, typer.Option("--initial", help="First weights of the network itself, to fine-tune them.")
     ] = None,
     features: FeaturesOption = None,
+    threads: ThreadsOption = None,
     max_minutes: Annotated[float, typer.Option(help="End with a checkpoint after this time.")] = float("inf"),
     tensorboard: Annotated[bool, typer.Option(help="Also log to OUT/tensorboard (extra `tensorboard`).")] = False,
 ) -> None:

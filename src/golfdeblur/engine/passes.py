@@ -76,6 +76,14 @@ def restore(picture: Picture, stages: Stages, plan: Plan, *, stop_below: float) 
     return restored
 
 
+def restore_each(picture: Picture, stages: Stages, plan: Plan, *, stop_below: float) -> Iterator[Restored]:
+    """Yield `picture` after every stroke; `plan` has whole frames."""
+    changes = []
+    for stroke in whole_frames(picture, stages, plan, stop_below=stop_below):
+        changes.append(stroke.change)
+        yield Restored(picture.repainted([stroke.pixels]), changes.copy(), stroke.settled)
+
+
 def whole_frames(picture: Picture, stages: Stages, plan: Plan, *, stop_below: float) -> Iterator[Stroke]:
     """Yield the strokes on `picture`; the pixels of one are overwritten by the next but one."""
     width, height = picture.size

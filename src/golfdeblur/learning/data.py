@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as nf
 from torch import Tensor
 
+from golfdeblur import machine
 from golfdeblur.errors import DataError, GolfError
 from golfdeblur.files import image
 
@@ -121,7 +122,7 @@ def _read_all(paths: list[Path]) -> list[Tensor]:
         except GolfError as error:
             return str(error)
 
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(machine.threads()) as pool:
         results = list(pool.map(read, paths))
     broken = [r for r in results if isinstance(r, str)]
     if broken:

@@ -8,7 +8,6 @@ sources (this is where blur is synthesised); every step cuts its patches from th
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from golfdeblur import machine
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.learning.sources import Crop, Source, random_corner, seeded_generator
 
@@ -39,6 +39,8 @@ class MixtureConfig:
     steps_per_block: int = 80
     blocks_kept: int = 16
     """Patches are cut from this many blocks at once; a few would make consecutive batches alike."""
+    quarter_turns: bool = True
+    """Whether patches are turned as well as flipped; the paper's are flipped alone."""
     streams: int = 1
     """Independent streams of blocks, each giving batch / streams patches. Every process makes its own streams only,
     so their number, which is part of the recipe, decides what is seen, and the number of processes does not."""
@@ -57,6 +59,11 @@ class MixtureConfig:
             raise ConfigError(
                 f"streams {self.streams} must divide batch {self.batch} and block_pairs {self.block_pairs}."
             )
+
+    @property
+    def fresh(self) -> bool:
+        """Whether every step has a block of its own, of which it shows each pair once: no crop is seen twice."""
+        return self.steps_per_block == self.blocks_kept == 1 and self.block_pairs == self.batch
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class Mixture:
         for stream in self._streams:
             blocks = [self._blocks[number, stream] for number in numbers]
             generator = seeded_generator(self.seed, 1, step, stream)
-            cuts += [_cut_patch(blocks, generator, config.patch_px) for _ in range(config.batch // config.streams)]
+            cuts += [_cut_patch(blocks, generator, config, i) for i in range(config.batch // config.streams)]
         blurry = torch.stack([blurry for blurry, _, _ in cuts]).float() / 255
         sharp = torch.stack([sharp for _, sharp, _ in cuts]).float() / 255
         batch = Batch(blurry, sharp, [name for _, _, name in cuts])
@@ -178,7 +185,7 @@ def workers_beside(device: torch.device, processes: int = 1) -> int:
     """
     if device.type == "cpu":
         return 0
-    return min(4, max(1, (os.cpu_count() or 1) // processes - 2))
+    return min(4, max(1, machine.threads() // processes - 2))
 
 
 class _Cuts(Dataset[tuple[tuple[int, int], Cut]]):
@@ -201,11 +208,13 @@ def _following(first: tuple[int, int], streams: range) -> Iterator[tuple[int, in
     return itertools.dropwhile(lambda key: key != first, keys)
 
 
-def _cut_patch(blocks: list[Batch], generator: torch.Generator, side: int) -> Crop:
+def _cut_patch(blocks: list[Batch], generator: torch.Generator, config: MixtureConfig, number: int) -> Crop:
+    """Cut a patch from a pair of any block, or from pair `number` of the only one if the mixture is fresh."""
+    side = config.patch_px
     block = blocks[int(torch.randint(len(blocks), (), generator=generator))]
-    index = int(torch.randint(len(block.names), (), generator=generator))
+    index = number if config.fresh else int(torch.randint(len(block.names), (), generator=generator))
     top, left = random_corner(generator, block.sharp.shape[-2:], side)
-    turn = int(torch.randint(8, (), generator=generator))
+    turn = int(torch.randint(8, (), generator=generator)) & (0b111 if config.quarter_turns else 0b110)
     pair = torch.stack([block.blurry[index], block.sharp[index]])[..., top : top + side, left : left + side]
     pair = torch.rot90(pair.flip(-1) if turn >= 4 else pair, turn % 4, (-2, -1))
     return pair[0], pair[1], block.names[index]

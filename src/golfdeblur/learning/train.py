@@ -20,6 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
+from golfdeblur import machine
 from golfdeblur.errors import GolfError, Interrupted
 from golfdeblur.learning import mixture as mixtures
 from golfdeblur.learning import precision, sources
@@ -60,6 +61,7 @@ def train(
     """
     handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=handlers)
+    torch.set_num_threads(min(torch.get_num_threads(), machine.threads()))
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
     objective, history = build_objective(config, inputs)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import importlib.util
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from golfdeblur import offline
 from golfdeblur.errors import ConfigError
+
+Result = TypeVar("Result")
 
 Network = Callable[[np.ndarray], np.ndarray]
 """F or G on whole cells: from (B, C, H, W) float32 to (B, 3, H, W)."""
@@ -117,6 +121,33 @@ def agreement_db(network: Network, reference: Network, *, multiple_px: int, scal
     x = x if scales == 1 else np.concatenate([x, 0.1 * (x - 0.5)], axis=1)
     difference = network(x) - reference(x)
     return float(-10 * np.log10(max(float(np.square(difference).mean()), 1e-20)))
+
+
+def interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Result:
+    """Return `work()`. Ctrl-C calls `stop`, which ends it early, and then raises KeyboardInterrupt.
+
+    Python looks at signals between its own instructions only, and a large tile takes seconds. So the main thread waits
+    while another works; from other threads, which get no signals, it is a plain call.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    done: concurrent.futures.Future[Result] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        while not done.done():
+            concurrent.futures.wait([done], timeout=0.2)  # on Windows a wait without end would not be interrupted
+    except KeyboardInterrupt:
+        stop()
+        concurrent.futures.wait([done])
+        raise
+    return done.result()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import offline
+from golfdeblur import machine, offline
 from golfdeblur.errors import ConfigError, WeightsError
 from golfdeblur.runtimes import Session, memory_errors
 
@@ -25,6 +25,7 @@ def open_network(content: bytes, name: str) -> Session:
     core = openvino.Core()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": machine.threads(),
         "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("bf16") else "f32",
     }
     try:

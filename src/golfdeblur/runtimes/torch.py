@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from golfdeblur import machine
 from golfdeblur.errors import ConfigError
 from golfdeblur.runtimes import Session, memory_errors
 
@@ -20,6 +21,7 @@ def open_network(content: bytes, spec: dict[str, Any], name: str) -> Session:
     except ImportError as error:
         raise ConfigError("Runtime 'torch' is not installed here; pip install 'golfdeblur[train]'.") from error
     bf16 = name.endswith("bf16")
+    torch.set_num_threads(min(torch.get_num_threads(), machine.threads()))
     network: Any = checkpoint.from_onnx(content, spec)
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     network = network.to(torch.device(kind)).eval()
