@@ -58,7 +58,7 @@ def deblur_command(
     Size, bit depth, alpha, EXIF, XMP, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
     # numpy, when it is imported, asks Linux for huge pages, which are dear to come by in memory that lay idle: large
-    # photos take 2 to 13 % less time without (docs/log.md, 2026-11-30).
+    # photos take 2 to 13 % less time without (research/, 2026-11-30).
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     from golfdeblur import album
     from golfdeblur.cli import files

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CUT = 8.0
 """How much more the squared error of a value that is cut off counts than that of one that is rounded.
 
-docs/log.md compares 1 to 16.
+research/ compares 1 to 16.
 """
 
 SHARES = np.linspace(0.3, 1, 36)
@@ -38,7 +38,7 @@ BINS = 8192
 
 
 EVENED = 0.7
-"""The power of the channels' sizes that is taken away: 1 would make them equal, and helps less (docs/log.md)."""
+"""The power of the channels' sizes that is taken away: 1 would make them equal, and helps less (research/)."""
 
 
 def even_channels(network: ResidualUNet, photos: list[np.ndarray]) -> ResidualUNet:

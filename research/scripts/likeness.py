@@ -1,6 +1,6 @@
 """Measure how like real blur the synthetic is: what F gains on each, and on blur of every length.
 
-    python docs/results/likeness.py F.safetensors gopro240.mp4 PHOTOS
+    python research/scripts/likeness.py F.safetensors gopro240.mp4 PHOTOS
 
 First, runs of 11 frames of the video are averaged, and the middle frame is blurred synthetically by the same motion,
 known ever more closely: one shift for the whole crop, an affine motion, the optical flow. Then longer and longer runs

@@ -1,8 +1,8 @@
 """Average two F weight by weight, such as the ends of a run and of the run that went on from it.
 
-    python docs/results/mean.py F.safetensors OTHER.safetensors SHARE OUT.safetensors
+    python research/scripts/mean.py F.safetensors OTHER.safetensors SHARE OUT.safetensors
 
-SHARE, in [0, 1], is that of the second (docs/log.md, 2026-11-25, evening).
+SHARE, in [0, 1], is that of the second (research/2026-11.md, 2026-11-25, evening).
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Run `golf train` with something that the package does not have, to compare it with what it has (docs/log.md).
+"""Run `golf train` with something that the package does not have, to compare it with what it has (research/2026-11.md).
 
-    python docs/results/alternatives.py WHAT[,WHAT] train RECIPE.toml ...
+    python research/scripts/alternatives.py WHAT[,WHAT] train RECIPE.toml ...
 
 WHAT is `post`, the other reading of the paper's basic block (Conv, IN, ReLU twice, and IN before the projection);
 `narrow`, the paper's F with G's 16 filters; `soap`, SOAP instead of Muon for the hidden kernels, which needs

@@ -1,6 +1,6 @@
 """Measure how a hand moves a camera: length, bend, rotation and zoom over 11 frames of a high-speed video.
 
-    python docs/results/paths.py clip.mp4
+    python research/scripts/paths.py clip.mp4
 
 Shifts between neighbouring frames are found in three regions by iterated least squares (Lucas and Kanade), added up,
 and every run of 11 frames is fitted by velocity * t + bend * t^2, t in [-1, 1], as `motion.CameraPath` has it. Needs

@@ -1,6 +1,6 @@
 """Make a narrower U-Net out of a trained one: fewer channels at the finest level, first weights to train on from.
 
-    python docs/results/narrow.py F.safetensors CHANNELS OUT.safetensors PAIRS...
+    python research/scripts/narrow.py F.safetensors CHANNELS OUT.safetensors PAIRS...
 
 The finest level's features are projected onto their strongest directions on the blurry images of the folders PAIRS; of
 the hidden channels of its blocks those that matter most are kept, and the others are replaced by their best linear

@@ -1,6 +1,6 @@
 """Does F learn its pairs by heart? Its gain on pairs that a run trains on, and on pairs made alike that it never saw.
 
-    python docs/results/seen.py RUN NAME=PATH...
+    python research/scripts/seen.py RUN NAME=PATH...
 
 RUN is a folder of `golf train` for stage f, finished or under way, with its sources as for --data. Seen pairs are of
 the blocks that its last steps cut patches from, unseen ones of blocks far ahead. Needs the extra `train`.

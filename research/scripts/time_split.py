@@ -1,6 +1,6 @@
 """Print how much of restoring a JPEG of 12 megapixels is spent inside the networks.
 
-python docs/results/time_split.py PHOTO [STEPS]
+python research/scripts/time_split.py PHOTO [STEPS]
 
 PHOTO, any photo, is enlarged to 4000 x 3000 px first.
 """
@@ -22,16 +22,16 @@ from golfdeblur import runtimes
 def main(photo: Path, steps: int) -> None:
     """Deblur the photo twice, and print the seconds of both."""
     inside = [0.0]
-    call = runtimes.Engine.__call__
+    call = runtimes.Session.__call__
 
-    def timed(engine: runtimes.Engine, x: object) -> object:
+    def timed(session: runtimes.Session, x: object) -> object:
         start = time.perf_counter()
         try:
-            return call(engine, x)  # type: ignore[arg-type]
+            return call(session, x)  # type: ignore[arg-type]
         finally:
             inside[0] += time.perf_counter() - start
 
-    runtimes.Engine.__call__ = timed  # type: ignore[assignment,method-assign]
+    runtimes.Session.__call__ = timed  # type: ignore[assignment,method-assign]
     model = golfdeblur.load()
     large = Image.open(photo).convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC)
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 Two kernels of `uniform.random_kernels` for each photograph; one blurs its light, one its pixel values. Needs the extra
 `train`.
 
-    python docs/results/shaken_pairs.py DATA OUT
+    python research/scripts/shaken_pairs.py DATA OUT
 """
 
 import sys

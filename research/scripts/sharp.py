@@ -1,9 +1,9 @@
 """Measure what happens to sharp photos, and how often --keep-sharp is right; renew their table in MODEL_CARD.md.
 
-    python docs/results/sharp.py DATA
-    python docs/results/sharp.py DATA training
+    python research/scripts/sharp.py DATA
+    python research/scripts/sharp.py DATA training
 
-The second prints the blurriness of images that are trained on, in order: `deblur.SHARP_BELOW` is chosen by them.
+The second prints the blurriness of images that are trained on, in order: `sharpness.SHARP_BELOW` is chosen by them.
 
 Needs the extra `train` for the list of the photographs that training holds out.
 """
@@ -19,7 +19,7 @@ from golfdeblur import metrics
 from golfdeblur.files import image
 from golfdeblur.files.picture import from_samples
 from golfdeblur.learning.data import HELD_OUT_EVERY
-from golfdeblur.model import blurriness
+from golfdeblur.sharpness import blurriness, why_keep
 
 ROOT = Path(__file__).parent.parent.parent
 BEGIN, END = "<!-- sharp: begin -->\n", "<!-- sharp: end -->"
@@ -30,7 +30,7 @@ def kept(model: golfdeblur.Model, paths: list[Path]) -> str:
     count = 0
     for path in paths:
         picture = from_samples(image.read_rgb8(path))
-        count += model.why_keep(picture, model.run(picture)) is not None
+        count += why_keep(model, picture, model.restore(picture)) is not None
     return f"{count} of {len(paths)}"
 
 
@@ -52,13 +52,13 @@ def training(data: Path) -> None:
     }.items():
         for path in paths:
             picture = from_samples(image.read_rgb8(path))
-            found.append((blurriness(picture, model.run(picture, steps=0).changes[0]), kind, path.name))
+            found.append((blurriness(picture, model.restore(picture, steps=0).changes[0]), kind, path.name))
     for value, kind, name in sorted(found):
         print(f"{value:.3f} {kind} {name}")
 
 
 def main(data: Path) -> None:
-    """Write sharp.json and the table."""
+    """Write build/results/sharp.json and the table."""
     model = golfdeblur.load()
     held_out = image.find(data / "photos")[::HELD_OUT_EVERY]
     psnr = {}
@@ -79,7 +79,7 @@ def main(data: Path) -> None:
             "blurry sides of the same": kept(model, [blurry for _, blurry, _ in pairs]),
         },
     }
-    (Path(__file__).parent / "sharp.json").write_text(json.dumps(found, indent=1) + "\n")
+    (ROOT / "build" / "results" / "sharp.json").write_text(json.dumps(found, indent=1) + "\n")
     values = sorted(psnr.values())
     lines = [
         f"{len(values)} held-out sharp photographs come back at {found['mean_psnr_db']:.1f} dB on average "

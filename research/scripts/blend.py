@@ -1,10 +1,10 @@
 """Learn what to take of each tensor of several F: a mean of theirs with shares of its own for every tensor.
 
-    python docs/results/blend.py DATA STEPS OUT.safetensors F.safetensors OTHER.safetensors...
+    python research/scripts/blend.py DATA STEPS OUT.safetensors F.safetensors OTHER.safetensors...
 
 Every tensor is that of the first F and, for each other one, a share of the way to that; so few numbers have little of
 the noise that a training run's steps have. What is minimised is the loss of recipes/fast-f.toml and, with a small
-weight, that of scenes out of focus (docs/log.md, 2026-11-29). DATA is the data folder. Needs the extra `train`.
+weight, that of scenes out of focus (research/2026-11.md, 2026-11-29). DATA is the data folder. Needs the extra `train`.
 """
 
 import copy

@@ -4,7 +4,7 @@ Two scenes for each photograph (`blur.put_out_of_focus`), half of them behind an
 photograph or the next; what is out of focus is so in both images of a pair. Of a still one the blurry image is the
 sharp one with a sensor's noise. Needs the extra `train`.
 
-    python docs/results/defocused_pairs.py DATA OUT
+    python research/scripts/defocused_pairs.py DATA OUT
 """
 
 import sys

@@ -1,6 +1,6 @@
 """How like the sharp images an F's results are to a network that recognises things, and how sharp they are.
 
-    python docs/results/features.py VGG19.safetensors FOLDER F.safetensors...
+    python research/scripts/features.py VGG19.safetensors FOLDER F.safetensors...
 
 FOLDER holds pairs. For the blurry input and for every F: PSNR, SSIM (gaussian-2d), 1000 times the mean square
 difference of VGG-19's features, and the sharpness over that of the sharp images. Needs the extra `train`.

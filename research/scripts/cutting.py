@@ -1,6 +1,6 @@
 """Print how many pairs a second one core cuts, and how many it makes: what a GPU is left with, and what it takes over.
 
-    python docs/results/cutting.py RECIPE NAME=PATH...
+    python research/scripts/cutting.py RECIPE NAME=PATH...
 
 with the sources of the recipe as for --data. Needs the extra `train`.
 """

@@ -4,7 +4,7 @@
 (eq. 1) with their eight kernels on the photographs that training holds out. Both are always the same. Needs the extra
 `train`.
 
-    python docs/results/levin_pairs.py DATA OUT
+    python research/scripts/levin_pairs.py DATA OUT
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Make a larger U-Net out of a trained one that computes exactly the same: first weights to train on from.
 
-    python docs/results/widen.py F.safetensors WIDTH,WIDTH,... BLOCKS,BLOCKS,... SCALES OUT.safetensors
+    python research/scripts/widen.py F.safetensors WIDTH,WIDTH,... BLOCKS,BLOCKS,... SCALES OUT.safetensors
 
 New channels start as in a fresh network, but nothing reads them yet: every kernel's new inputs are 0. New blocks come
 after a level's old ones, and their second convolution is 0. Needs the extra `train`.
