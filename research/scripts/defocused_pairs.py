@@ -24,7 +24,7 @@ def main(source: Path, out: Path) -> None:
     generator = torch.Generator().manual_seed(8)
     config = blur.BlurConfig(length_px=(2, 50), bend_px=(1.4, 6.0), spin_degrees=0.7, zoom=0.008, jpeg=0, noisy=0)
     lens = blur.BlurConfig(defocused=1.0)
-    paths = [p for folder in ("photos", "urban") for p in image.find(source / folder)[:: data.HELD_OUT_EVERY]]
+    paths = [p for folder in ("photos", "urban") for p in image.images_in(source / folder)[:: data.HELD_OUT_EVERY]]
     side = SIDE + 2 * config.margin_px
     crops = [torch.from_numpy(pictures.as_input(pictures.crop(image.read_rgb8(path), side))) for path in paths]
     scenes, _ = blur.put_out_of_focus(torch.cat(crops).repeat_interleave(2, 0), generator, lens)

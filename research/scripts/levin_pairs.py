@@ -34,7 +34,7 @@ def uniform(source: Path, out: Path) -> None:
     """Blur the middles of the held-out photographs with every kernel."""
     generator = torch.Generator().manual_seed(0)
     kernels = [np.asarray(Image.open(p), np.float32) for p in sorted((source / "levin09" / "gt").glob("kernel*.png"))]
-    for path in image.find(source / "photos")[:: data.HELD_OUT_EVERY]:
+    for path in image.images_in(source / "photos")[:: data.HELD_OUT_EVERY]:
         crop = torch.from_numpy(pictures.as_input(pictures.crop(image.read_rgb8(path), SIDE)))
         for number, kernel in enumerate(kernels, 1):
             taps = torch.from_numpy(kernel / kernel.sum())

@@ -23,7 +23,7 @@ def main(source: Path, out: Path) -> None:
     generator = torch.Generator().manual_seed(7)
     side = SIDE + 2 * uniform.reach_px(EXTENT_PX[1])
     for folder in ("photos", "urban"):
-        for path in image.find(source / folder)[:: data.HELD_OUT_EVERY]:
+        for path in image.images_in(source / folder)[:: data.HELD_OUT_EVERY]:
             crop = torch.from_numpy(pictures.as_input(pictures.crop(image.read_rgb8(path), side)))
             kernels = uniform.random_kernels(generator, 2, EXTENT_PX)
             for kernel, gamma in zip(kernels, (1.0, blur.GAMMA), strict=True):

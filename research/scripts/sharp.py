@@ -41,7 +41,7 @@ def training(data: Path) -> None:
     photos = [
         path
         for name in ("photos", "urban")
-        for index, path in enumerate(image.find(data / name))
+        for index, path in enumerate(image.images_in(data / name))
         if index % HELD_OUT_EVERY
     ]
     found = []
@@ -60,7 +60,7 @@ def training(data: Path) -> None:
 def main(data: Path) -> None:
     """Write build/results/sharp.json and the table."""
     model = golfdeblur.load()
-    held_out = image.find(data / "photos")[::HELD_OUT_EVERY]
+    held_out = image.images_in(data / "photos")[::HELD_OUT_EVERY]
     psnr = {}
     for path in held_out:
         pixels = image.read_rgb8(path)

@@ -48,14 +48,14 @@ class How:
             print(_sentence(report, verbose=self.verbose), flush=True)
 
 
-def find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
+def folder_of(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
     """List the images of the one folder that -r takes, and their targets. Raises ConfigError for other options."""
     if len(inputs) != 1 or not inputs[0].is_dir():
         raise ConfigError("-r takes one folder; give a folder, or leave -r out.")
     if output is not None or out_dir is None:
         raise ConfigError("-r needs --out-dir, a folder for the results.")
     out_dir.mkdir(parents=True, exist_ok=True)
-    return album.find(inputs[0], out_dir)
+    return album.jobs_in(inputs[0], out_dir)
 
 
 def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, how: How) -> None:
@@ -126,6 +126,22 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
     return targets
 
 
+def stroke_targets(target: Path, steps: int) -> list[Path]:
+    """Return where the strokes of the result `target` go, and last the strip that shows them side by side."""
+    strokes = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(steps + 1)]
+    return [*strokes, target.with_name(f"{target.stem}-strokes.png")]
+
+
+def check_strokes(inputs: list[Path], targets: list[Path], steps: int) -> None:
+    """Raise ConfigError where a stroke would be written over an input, or a result or stroke of another one."""
+    taken = {path.resolve(): path for path in (*inputs, *targets)}
+    for source, target in zip(inputs, targets, strict=True):
+        for path in stroke_targets(target, steps):
+            if path.resolve() in taken:
+                raise ConfigError(f"A stroke of {source} would be written to {path}, which is taken; deblur it apart.")
+            taken[path.resolve()] = path
+
+
 def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target: Path, how: How) -> dict[str, Any]:
     """Deblur one file into `target`, and return the report that --json prints."""
     started = time.perf_counter()
@@ -134,8 +150,7 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     if album.is_raw(source):
         raise ImageError(album.raw_sentence(source))
     image.check_writable(target, force=how.force)
-    stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(how.steps + 1)]
-    strip = target.with_name(f"{target.stem}-strokes.png")
+    *stroke_files, strip = stroke_targets(target, how.steps)
     if how.with_strokes:
         for path in (*stroke_files, strip):
             image.check_writable(path, force=how.force)
