@@ -127,7 +127,7 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
 
 
 def stroke_targets(target: Path, steps: int) -> list[Path]:
-    """Return where the strokes of the result `target` go, and last the strip that shows them side by side."""
+    """Return where the strokes of the result `target` go, and last the sheet that shows them side by side."""
     strokes = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(steps + 1)]
     return [*strokes, target.with_name(f"{target.stem}-strokes.png")]
 
@@ -150,15 +150,15 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     if album.is_raw(source):
         raise ImageError(album.raw_sentence(source))
     image.check_writable(target, force=how.force)
-    *stroke_files, strip = stroke_targets(target, how.steps)
+    *stroke_files, sheet = stroke_targets(target, how.steps)
     if how.with_strokes:
-        for path in (*stroke_files, strip):
+        for path in (*stroke_files, sheet):
             image.check_writable(path, force=how.force)
     picture = read()
     read_at = time.perf_counter()
     width, height, pictures = *picture.size, picture.keep.pictures
     if how.with_strokes:
-        restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
+        restored = _write_strokes(model, picture, stroke_files, sheet, force=how.force)
     else:
         restored = model.restore(picture, steps=how.steps, self_ensemble=how.self_ensemble)
     kept = why_keep(model, picture, restored) if how.keep_sharp else None
@@ -181,7 +181,7 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         "settled": restored.settled,
         "kept": kept,
         "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
-        "strip": str(strip) if how.with_strokes else None,
+        "strip": str(sheet) if how.with_strokes else None,
         "seconds": round(written_at - started, 3),
         "seconds_of": {
             "waiting_for_the_file": round(read_at - started, 3),
@@ -191,8 +191,8 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     }
 
 
-def _write_strokes(model: Model, picture: Picture, files: list[Path], strip: Path, *, force: bool) -> Restored:
-    """Write every stroke to its file and all of them side by side to `strip`."""
+def _write_strokes(model: Model, picture: Picture, files: list[Path], sheet: Path, *, force: bool) -> Restored:
+    """Write every stroke to its file and all of them side by side to `sheet`."""
     restored: list[Restored] = []
 
     def written() -> Iterator[Picture]:
@@ -201,7 +201,7 @@ def _write_strokes(model: Model, picture: Picture, files: list[Path], strip: Pat
             restored[:] = [made]
             yield made.picture
 
-    image.write(side_by_side(picture, written()), strip, force=force)
+    image.write(side_by_side(picture, written()), sheet, force=force)
     return restored[0]
 
 

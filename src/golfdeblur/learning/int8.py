@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from golfdeblur import offline, runtimes
-from golfdeblur.engine import tiles
+from golfdeblur.engine import cells
 from golfdeblur.engine.runner import Runner
 from golfdeblur.files import atomic
 from golfdeblur.learning.networks import ResidualUNet
@@ -81,8 +81,8 @@ def _channel_sizes(
     hooks = [block.register_forward_hook(note) for block in squares]
     with torch.no_grad():
         for photo in photos:
-            size = [tiles.whole(length, network.multiple_px) for length in photo.shape[2:]]
-            network(torch.from_numpy(tiles.fill(photo, out=np.empty((*photo.shape[:2], *size), photo.dtype))))
+            size = [cells.whole(length, network.multiple_px) for length in photo.shape[2:]]
+            network(torch.from_numpy(cells.fill(photo, out=np.empty((*photo.shape[:2], *size), photo.dtype))))
     for hook in hooks:
         hook.remove()
     totals = [torch.stack([torch.stack(squares[block]).sum(0) for block in blocks]) for blocks in levels]

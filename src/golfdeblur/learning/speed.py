@@ -42,7 +42,7 @@ class Speed:
         return self.loop_mpx_per_s / self.step_mpx_per_s
 
 
-def bench_training(config: Recipe, *, seconds: float = 10.0, compiled: bool = True) -> Iterator[Speed]:
+def training_speeds(config: Recipe, *, seconds: float = 10.0, compiled: bool = True) -> Iterator[Speed]:
     """Yield the speeds of float32 and bf16, eager and compiled, channels last and contiguous.
 
     The data are synthetic photographs in memory; the loop cuts patches and synthesises blur as a run does. Each
