@@ -222,7 +222,7 @@ class TestInChromium:
         page.click("#reduce")
         status(page, "Reduced to")
         made = Image.open(saved(page, tmp_path))
-        assert made.width * made.height <= 0.05e9 * 0.5 / 44
+        assert made.width * made.height <= 0.05e9 * 0.5 / 40
         assert abs(made.width / made.height - 1.25) < 0.01
         context.close()
 
