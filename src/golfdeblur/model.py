@@ -100,8 +100,7 @@ class Model:
             stages, plan = self._planned(picture, steps, held_bytes)
             return passes.restore(picture, stages, plan, stop_below=stop_below)
 
-        with machine.using(self.threads):
-            return mean_of_turns(picture, once) if self_ensemble else once(picture)
+        return mean_of_turns(picture, once) if self_ensemble else once(picture)
 
     def restore_each(self, picture: Picture, *, steps: int = STEPS) -> Iterator[Restored]:
         """Yield what `restore` returns after F, after the first correction, and so on to the last.
@@ -112,7 +111,7 @@ class Model:
         if not plan.is_whole:
             yield from (self.restore(picture, steps=count) for count in range(len(stages.each)))
             return
-        yield from machine.each_using(self.threads, passes.restore_each(picture, stages, plan, stop_below=STOP_BELOW))
+        yield from passes.restore_each(picture, stages, plan, stop_below=STOP_BELOW)
 
     def _planned(self, picture: Picture, steps: int, held_bytes: int = 0) -> tuple[Stages, budget.Plan]:
         check_steps(steps)

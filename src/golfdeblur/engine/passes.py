@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golfdeblur.engine import bands, scales, tiles
+from golfdeblur import bands
+from golfdeblur.engine import scales, tiles
 from golfdeblur.engine.budget import COARSE_BYTES_PER_PX, FADED_OVERLAP_PX, Need, Plan
 from golfdeblur.engine.faded import faded
 from golfdeblur.engine.runner import Runner
@@ -94,7 +95,8 @@ def whole_frames(picture: Picture, stages: Stages, plan: Plan, *, stop_below: fl
         return lambda x: runner(x, tile_px=plan.tile_px, out=next(turns))
 
     y = frames[0]
-    bands.each(lambda top, bottom: picture.rows(top, bottom, out=y[:, :, top:bottom]), height, width)
+    for top, bottom in bands.cut(height, width):
+        picture.rows(top, bottom, out=y[:, :, top:bottom])
     g = None if stages.g is None else in_turn(stages.g)
     return strokes(in_turn(stages.f), g, y, steps=stages.steps, stop_below=stop_below)
 
