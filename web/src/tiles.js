@@ -1,5 +1,5 @@
 // An image of any size through a network with a finite receptive field, in tiles that equal the full frame exactly
-// (the same arithmetic as golfdeblur.tiles and golfdeblur.runtime in Python).
+// (the same arithmetic as golfdeblur.engine in Python).
 
 const whole = (length, multiple) => Math.ceil(length / multiple) * multiple;
 

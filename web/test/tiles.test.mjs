@@ -27,7 +27,7 @@ for (const [length, size] of [[104, 48], [104, 40], [104, 104], [400, 56]]) {
 
 test("the best tiles are those of the command", () => {
   const best = (height, width, tilePx) => bestTile(height, width, { tilePx, overlap: 96, multiple: 16 });
-  assert.deepEqual(best(3008, 4000, 1_440_000), { rows: 1136, columns: 1152 }); // as golfdeblur.tiles.best_tile has them
+  assert.deepEqual(best(3008, 4000, 1_440_000), { rows: 1136, columns: 1152 }); // as golfdeblur.engine.tiles.best_tile has them
   assert.deepEqual(best(1280, 1920, 1_440_000), { rows: 1280, columns: 1056 });
   assert.deepEqual(best(720, 1280, 490_000), { rows: 720, columns: 560 });
   assert.deepEqual(best(720, 1280, 1_440_000), { rows: 720, columns: 1280 });
