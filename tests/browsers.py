@@ -128,10 +128,13 @@ class Firefox:
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in preferences.items()]
         (profile / "user.js").write_text("\n".join(lines))
         command = [FIREFOX, "--headless", "--no-remote", "--remote-debugging-port=0", "--profile", str(profile)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        assert self.process.stderr is not None
-        found = next(filter(None, (re.search(r"ws://\S+", line) for line in self.process.stderr)))
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        said = folder / "stderr"
+        with said.open("w") as file:
+            self.process = subprocess.Popen(command, stderr=file, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + GUARD_S
+        while not (found := re.search(r"ws://\S+", said.read_text())) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert found, said.read_text()
         self.socket = connect(f"{found[0]}/session", max_size=None)
         self.numbers = itertools.count()
         self.send("session.new", capabilities={})

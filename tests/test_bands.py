@@ -1,6 +1,6 @@
 import pytest
 
-from golfdeblur.engine import bands
+from golfdeblur import bands
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 10**6), (7, 10**6), (256, 256), (511, 1000), (719, 1281), (1000, 4000)])

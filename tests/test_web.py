@@ -289,8 +289,11 @@ class TestLooking:
         assert page.text_content("#save") == "保存"
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_axe_finds_nothing(self, browser: Any, address: str, blurry: Path, scheme: str) -> None:
-        page = opened(browser, address, color_scheme=scheme)
+    @pytest.mark.parametrize(("width", "height"), [(1280, 800), (1366, 650), (390, 844)])
+    def test_axe_finds_nothing(
+        self, browser: Any, address: str, blurry: Path, scheme: str, width: int, height: int
+    ) -> None:
+        page = opened(browser, address, color_scheme=scheme, viewport={"width": width, "height": height})
         page.evaluate((ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js").read_text())
 
         def violations() -> list[Any]:
@@ -302,6 +305,9 @@ class TestLooking:
         page.wait_for_selector("#alert:not([hidden])")
         assert violations() == []
         deblur(page, blurry)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        box = page.locator("#save").bounding_box()
+        assert box["y"] + box["height"] <= height
         page.set_input_files("#file", blurry)
         page.click("#details summary")
         assert violations() == []

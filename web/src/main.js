@@ -137,6 +137,7 @@ function showControls() {
   $("start").hidden = Boolean(photo);
   for (const id of ["work", "view", "controls"]) $(id).hidden = !photo;
   $("progress").hidden = !["waiting", "opening", "working"].includes(state);
+  document.body.classList.toggle("working", !$("progress").hidden); // what the progress says need not be read twice
   for (const id of ["save", "format-label"]) $(id).hidden = !made;
   $("copy").hidden = !made || !canCopy();
   $("share").hidden = !made || !TOUCH || !canShare();

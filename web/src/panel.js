@@ -17,7 +17,7 @@ function strokes(photo, onChoose) {
     const radio = element("input", "", { type: "radio", name: "stroke", value: String(index), checked: index === photo.chosen, disabled: !pixels });
     radio.addEventListener("change", () => onChoose(index));
     const label = element("label");
-    label.append(radio, ` ${say("stroke", { letter, n: index })} `, element("span", say("change", { change: number(change, 2) }), { className: "quiet" }));
+    label.append(radio, ` ${say("stroke", { letter, n: index + 1 })} `, element("span", say("change", { change: number(change, 2) }), { className: "quiet" }));
     box.append(label);
   }
   return box;

@@ -1,7 +1,7 @@
 // The photos and their turn: each is opened, deblurred and kept as it is made, one after another.
 
 const DEEP_MEMORY_PX = 24e6; // of a larger photo only the last stroke is kept
-const BYTES_PER_PX = 44; // what deblurring takes at its height
+const BYTES_PER_PX = 40; // what deblurring takes at its height
 
 // The pixels that fit into memory here, told by what the browser says of it.
 export function mostPixels() {

@@ -51,7 +51,7 @@ async function open(kind, entries, float32 = false) {
   for (const [letter, entry] of Object.entries(entries)) { // one after another: WebGPU opens one session at a time
     const wide = kind === "webgpu" || float32, file = wide ? entry.gpu : entry.processor;
     const content = new Uint8Array(await (await fetch(new URL(file, MODEL))).arrayBuffer());
-    // A pattern of a run's memory would be kept beside what the first run took: 395 instead of 274 MiB (docs/log.md).
+    // A pattern of a run's memory would be kept beside what the first run took: 395 instead of 274 MiB (research/2026-11.md).
     const session = await ort.InferenceSession.create(content, { executionProviders: [kind], enableMemPattern: false });
     const apply = async (tile, h, w) => (await session.run({ x: new ort.Tensor("float32", tile, [1, tile.length / (h * w), h, w]) })).out.data;
     networks[letter] = { ...entry, channels: wide ? entry.gpuChannels : entry.scales > 1 ? 6 : 3, apply };

@@ -1,5 +1,5 @@
 // An image of any size through a network with a finite receptive field, in tiles that equal the full frame exactly
-// (the same arithmetic as golfdeblur.tiles and golfdeblur.runtime in Python).
+// (the same arithmetic as golfdeblur.engine in Python).
 
 const whole = (length, multiple) => Math.ceil(length / multiple) * multiple;
 
@@ -87,11 +87,15 @@ export function halved(planes, width, height, multiple) {
   return { planes: out, width: w, height: h };
 }
 
-async function runScale(network, planes, width, height, { multiple, overlap, tilePx, step, hint, channels = 3 }) {
+// The rows and columns of an image's tiles, and its size in whole cells.
+function grid(width, height, { multiple, overlap, tilePx }) {
   const fullWidth = whole(width, multiple), fullHeight = whole(height, multiple);
   const tile = bestTile(fullHeight, fullWidth, { tilePx, overlap, multiple });
-  const rows = spans(fullHeight, tile.rows, overlap);
-  const columns = spans(fullWidth, tile.columns, overlap);
+  return { fullWidth, fullHeight, rows: spans(fullHeight, tile.rows, overlap), columns: spans(fullWidth, tile.columns, overlap) };
+}
+
+async function runScale(network, planes, width, height, { step, hint, channels = 3, ...options }) {
+  const { fullWidth, fullHeight, rows, columns } = grid(width, height, options);
   const out = new Float32Array(planes.length), value = reader(planes);
   for (const row of rows) for (const column of columns) {
     const h = row.high - row.low, w = column.high - column.low;
@@ -106,12 +110,48 @@ async function runScale(network, planes, width, height, { multiple, overlap, til
       const from = (c * fullHeight / 2 + (y >> 1)) * fullWidth / 2;
       for (let x = column.low; x < column.high; x++) given[at++] = hint[from + (x >> 1)];
     }
-    const made = await network(given, h, w);
-    for (let c = 0; c < 3; c++) for (let y = row.start; y < Math.min(row.stop, height); y++) {
-      const from = (c * h + y - row.low) * w - column.low;
-      const stop = Math.min(column.stop, width);
-      out.set(made.subarray(from + column.start, from + stop), (c * height + y) * width + column.start);
-    }
+    keepTile(await network(given, h, w), row, column, { out, width, height, top: 0, rows: height });
   }
   return out;
+}
+
+// Puts what is kept of a tile into `out`, planes of `rows` rows that begin at row `top` of the image.
+function keepTile(made, row, column, { out, width, height, top, rows }) {
+  const h = row.high - row.low, w = column.high - column.low, stop = Math.min(column.stop, width);
+  for (let c = 0; c < 3; c++) for (let y = row.start; y < Math.min(row.stop, height); y++) {
+    const from = (c * h + y - row.low) * w - column.low;
+    out.set(made.subarray(from + column.start, from + stop), (c * rows + y - top) * width + column.start);
+  }
+}
+
+// Applies `network`, of one scale, to `planes` in place, which saves as much memory as they take: of a band of tiles that
+// is done, the rows that the next one overlaps are remembered as they were. Returns the mean change.
+export async function runInPlace(network, planes, width, height, { step, ...options }) {
+  const { rows, columns } = grid(width, height, options);
+  let was = { from: 0, to: 0, rows: [] }, change = 0; // rows `from` to `to` before they were written, in each plane
+  const rowOf = (c, y) => (y < was.to ? was.rows[c].subarray((y - was.from) * width) : planes.subarray((c * height + y) * width));
+  for (const [index, row] of rows.entries()) {
+    const top = row.start, bottom = Math.min(row.stop, height), band = new Float32Array(3 * width * (bottom - top));
+    for (const column of columns) {
+      const h = row.high - row.low, w = column.high - column.low, given = new Float32Array(3 * h * w);
+      await step(h * w);
+      let at = 0;
+      for (let c = 0; c < 3; c++) for (let y = row.low; y < row.high; y++) {
+        const line = rowOf(c, mirrored(y, height));
+        for (let x = column.low; x < column.high; x++) given[at++] = line[x < width ? x : mirrored(x, width)];
+      }
+      keepTile(await network(given, h, w), row, column, { out: band, width, height, top, rows: bottom - top });
+    }
+    const from = Math.min(rows[index + 1]?.low ?? bottom, bottom), kept = [];
+    for (let c = 0; c < 3; c++) {
+      kept.push(new Float32Array((bottom - from) * width));
+      for (let y = from; y < bottom; y++) kept[c].set(rowOf(c, y).subarray(0, width), (y - from) * width);
+      for (let y = top; y < bottom; y++) {
+        const made = band.subarray((c * (bottom - top) + y - top) * width), line = planes.subarray((c * height + y) * width);
+        for (let x = 0; x < width; x++) { change += Math.abs(made[x] - line[x]); line[x] = made[x]; }
+      }
+    }
+    was = { from, to: bottom, rows: kept };
+  }
+  return change / planes.length;
 }

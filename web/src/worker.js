@@ -1,6 +1,6 @@
 // Runs F once and G up to three times, away from the page: messages in are "load", "run" and "cancel".
 import { openRuntime } from "./runtime.js";
-import { pixelsRead, runTiled } from "./tiles.js";
+import { pixelsRead, runInPlace, runTiled } from "./tiles.js";
 
 const STEPS = 3;
 const STOP_BELOW = 0.1 / 255; // a stroke that changes less is the last, as in the command
@@ -36,9 +36,13 @@ async function run({ id, pixels, width, height, grey }) {
       await new Promise((resolve) => setTimeout(resolve)); // lets a "cancel" in
       if (running !== id) throw new DOMException("cancelled", "AbortError");
     };
-    const next = await runTiled(entry.apply, x, width, height, { ...plan(entry), step });
-    const change = meanChange(next, x);
-    x = next;
+    let change;
+    if (x instanceof Float32Array && entry.scales === 1) change = await runInPlace(entry.apply, x, width, height, { ...plan(entry), step });
+    else {
+      const next = await runTiled(entry.apply, x, width, height, { ...plan(entry), step });
+      change = meanChange(next, x);
+      x = next;
+    }
     const shown = painted(x, pixels, grey);
     sharper = edgeStrength(shown, width) / edges - 1;
     self.postMessage({ kind: "stroke", id, index, letter, change: 255 * change, pixels: shown }, [shown.buffer]);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { bestTile, halved, pixelsRead, runTiled, spans } from "../src/tiles.js";
+import { bestTile, halved, pixelsRead, runInPlace, runTiled, spans } from "../src/tiles.js";
 
 // Sees 8 px in each direction, works on cells of 4 px, and takes zeros outside.
 async function neighbours(x, h, w) {
@@ -27,7 +27,7 @@ for (const [length, size] of [[104, 48], [104, 40], [104, 104], [400, 56]]) {
 
 test("the best tiles are those of the command", () => {
   const best = (height, width, tilePx) => bestTile(height, width, { tilePx, overlap: 96, multiple: 16 });
-  assert.deepEqual(best(3008, 4000, 1_440_000), { rows: 1136, columns: 1152 }); // as golfdeblur.tiles.best_tile has them
+  assert.deepEqual(best(3008, 4000, 1_440_000), { rows: 1136, columns: 1152 }); // as golfdeblur.engine.tiles.best_tile has them
   assert.deepEqual(best(1280, 1920, 1_440_000), { rows: 1280, columns: 1056 });
   assert.deepEqual(best(720, 1280, 490_000), { rows: 720, columns: 560 });
   assert.deepEqual(best(720, 1280, 1_440_000), { rows: 720, columns: 1280 });
@@ -106,3 +106,16 @@ test("bytes are shares of 255, and further channels are zero", async () => {
   };
   assert.deepEqual(await runTiled(eight, bytes, 40, 24, { ...options, channels: 8 }), expected);
 });
+
+for (const [width, height] of [[64, 48], [101, 77], [1, 1], [3, 200], [70, 9]]) {
+  test(`in place it is the same, ${width} x ${height}`, async () => {
+    const planes = Float32Array.from({ length: 3 * width * height }, (_, i) => Math.sin(i * 12.9898) * 43758.5453 % 1);
+    for (const tilePx of [32 * 32, 24 * 80, 1e9]) {
+      const options = { multiple: 4, overlap: 8, tilePx, step: () => {} };
+      const expected = await runTiled(neighbours, planes, width, height, options), x = planes.slice();
+      const change = await runInPlace(neighbours, x, width, height, options);
+      assert.deepEqual(x, expected);
+      assert.ok(Math.abs(change - planes.reduce((sum, value, i) => sum + Math.abs(value - expected[i]), 0) / planes.length) < 1e-6);
+    }
+  });
+}

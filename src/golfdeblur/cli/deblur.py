@@ -58,7 +58,7 @@ def deblur_command(
     Size, bit depth, alpha, EXIF, XMP, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
     # numpy, when it is imported, asks Linux for huge pages, which are dear to come by in memory that lay idle: large
-    # photos take 2 to 13 % less time without (docs/log.md, 2026-11-30).
+    # photos take 2 to 13 % less time without (research/, 2026-11-30).
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     from golfdeblur import album
     from golfdeblur.cli import files
@@ -67,6 +67,8 @@ def deblur_command(
     budget = None if max_memory is None else parse_size(max_memory)
     if strokes and self_ensemble:
         raise ConfigError("--self-ensemble writes the mean only; leave it or --strokes out.")
+    if strokes and recursive:
+        raise ConfigError("--strokes is for single photos, whose names are given; leave it or -r out.")
     how = files.How(
         steps,
         self_ensemble=self_ensemble,
@@ -78,14 +80,16 @@ def deblur_command(
         verbose=verbose,
     )
     if recursive:
-        found = files.find(inputs, output, out_dir)
+        found = files.folder_of(inputs, output, out_dir)
         loaded = load(model, runtime=runtime, max_memory=budget)
-        settings = album.settings(
+        settings = album.determines(
             loaded, steps, self_ensemble=self_ensemble, keep_sharp=keep_sharp, int8=runtime.endswith("int8")
         )
         files.deblur_folder(loaded, found, album.Manifest(cast(Path, out_dir), settings), how)
         return
     targets = files.targets_of(inputs, output, out_dir)
+    if strokes:
+        files.check_strokes(inputs, targets, steps)
     loaded = load(model, runtime=runtime, max_memory=budget)
     failed = 0
     jobs = zip(inputs, targets, files.readers(loaded, inputs), strict=True)

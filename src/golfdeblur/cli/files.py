@@ -48,14 +48,14 @@ class How:
             print(_sentence(report, verbose=self.verbose), flush=True)
 
 
-def find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
+def folder_of(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
     """List the images of the one folder that -r takes, and their targets. Raises ConfigError for other options."""
     if len(inputs) != 1 or not inputs[0].is_dir():
         raise ConfigError("-r takes one folder; give a folder, or leave -r out.")
     if output is not None or out_dir is None:
         raise ConfigError("-r needs --out-dir, a folder for the results.")
     out_dir.mkdir(parents=True, exist_ok=True)
-    return album.find(inputs[0], out_dir)
+    return album.jobs_in(inputs[0], out_dir)
 
 
 def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, how: How) -> None:
@@ -126,6 +126,22 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
     return targets
 
 
+def stroke_targets(target: Path, steps: int) -> list[Path]:
+    """Return where the strokes of the result `target` go, and last the sheet that shows them side by side."""
+    strokes = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(steps + 1)]
+    return [*strokes, target.with_name(f"{target.stem}-strokes.png")]
+
+
+def check_strokes(inputs: list[Path], targets: list[Path], steps: int) -> None:
+    """Raise ConfigError where a stroke would be written over an input, or a result or stroke of another one."""
+    taken = {path.resolve(): path for path in (*inputs, *targets)}
+    for source, target in zip(inputs, targets, strict=True):
+        for path in stroke_targets(target, steps):
+            if path.resolve() in taken:
+                raise ConfigError(f"A stroke of {source} would be written to {path}, which is taken; deblur it apart.")
+            taken[path.resolve()] = path
+
+
 def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target: Path, how: How) -> dict[str, Any]:
     """Deblur one file into `target`, and return the report that --json prints."""
     started = time.perf_counter()
@@ -134,16 +150,15 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     if album.is_raw(source):
         raise ImageError(album.raw_sentence(source))
     image.check_writable(target, force=how.force)
-    stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(how.steps + 1)]
-    strip = target.with_name(f"{target.stem}-strokes.png")
+    *stroke_files, sheet = stroke_targets(target, how.steps)
     if how.with_strokes:
-        for path in (*stroke_files, strip):
+        for path in (*stroke_files, sheet):
             image.check_writable(path, force=how.force)
     picture = read()
     read_at = time.perf_counter()
     width, height, pictures = *picture.size, picture.keep.pictures
     if how.with_strokes:
-        restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
+        restored = _write_strokes(model, picture, stroke_files, sheet, force=how.force)
     else:
         restored = model.restore(picture, steps=how.steps, self_ensemble=how.self_ensemble)
     kept = why_keep(model, picture, restored) if how.keep_sharp else None
@@ -166,7 +181,7 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         "settled": restored.settled,
         "kept": kept,
         "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
-        "strip": str(strip) if how.with_strokes else None,
+        "strip": str(sheet) if how.with_strokes else None,
         "seconds": round(written_at - started, 3),
         "seconds_of": {
             "waiting_for_the_file": round(read_at - started, 3),
@@ -176,8 +191,8 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     }
 
 
-def _write_strokes(model: Model, picture: Picture, files: list[Path], strip: Path, *, force: bool) -> Restored:
-    """Write every stroke to its file and all of them side by side to `strip`."""
+def _write_strokes(model: Model, picture: Picture, files: list[Path], sheet: Path, *, force: bool) -> Restored:
+    """Write every stroke to its file and all of them side by side to `sheet`."""
     restored: list[Restored] = []
 
     def written() -> Iterator[Picture]:
@@ -186,7 +201,7 @@ def _write_strokes(model: Model, picture: Picture, files: list[Path], strip: Pat
             restored[:] = [made]
             yield made.picture
 
-    image.write(side_by_side(picture, written()), strip, force=force)
+    image.write(side_by_side(picture, written()), sheet, force=force)
     return restored[0]
 
 

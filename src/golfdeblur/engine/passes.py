@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golfdeblur.engine import bands, scales, tiles
+from golfdeblur import bands
+from golfdeblur.engine import scales, tiles
 from golfdeblur.engine.budget import COARSE_BYTES_PER_PX, FADED_OVERLAP_PX, Need, Plan
 from golfdeblur.engine.faded import faded
 from golfdeblur.engine.runner import Runner

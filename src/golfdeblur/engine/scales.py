@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from golfdeblur.engine import bands
+from golfdeblur import bands
 from golfdeblur.engine.cells import fill, mirrored, whole
 
 OneScale = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
-from golfdeblur.engine import bands
+from golfdeblur import bands
 from golfdeblur.errors import ImageError
 
 ORIENTATION_TAG = 0x0112

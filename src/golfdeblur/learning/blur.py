@@ -43,7 +43,7 @@ class BlurConfig:
     length_px: tuple[float, float] = (2.0, 28.0)
     bend_px: tuple[float, float] = (1.6, 6.0)
     """Median and largest deviation from a straight path of constant speed, but never more than half the length: a hand
-    speeds up and turns, so the middle in time is not the middle of the streak (docs/log.md)."""
+    speeds up and turns, so the middle in time is not the middle of the streak (research/)."""
     spin_degrees: float = 0.3
     zoom: float = 0.004
     centre_px: float = 500.0

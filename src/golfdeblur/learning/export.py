@@ -120,7 +120,7 @@ def to_onnx(module: golf.Propagator | golf.Corrector, path: Path) -> bytes:
 
 def _calibration_photos(folder: Path) -> list[np.ndarray]:
     """Return the middles of up to CALIBRATION_PHOTOS photos below `folder`, evenly chosen, (1, 3, H, W) in [0, 1]."""
-    paths = image.find(folder)
+    paths = image.images_in(folder)
     if not paths:
         raise DataError(f"{folder} holds no photos; give a folder of blurry ones, like those to be deblurred.")
     cut = []

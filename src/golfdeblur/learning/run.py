@@ -184,6 +184,11 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def hardware(device: torch.device) -> str:
+    """Return what a process of the run computes on."""
+    return f"{torch.get_num_threads()} CPU cores" if device.type == "cpu" else torch.cuda.get_device_name()
+
+
 def commit() -> str | None:
     """Return the git commit of the source tree this package runs from, with + if it was changed; None outside one."""
     here = Path(__file__).parent
