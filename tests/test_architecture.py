@@ -13,7 +13,7 @@ ROOT = Path(golfdeblur.__file__).parent
 LAYERS = {
     "errors": 0, "offline": 0, "bands": 0,
     "machine": 1, "golf": 1, "metrics": 1, "weights": 1,
-    "runtimes": 2, "files": 2,
+    "deconvolution": 2, "runtimes": 2, "files": 2,
     "engine": 3,
     "model": 5, "evaluate": 5, "learning": 5, "sheet": 5, "footage": 5,
     "sharpness": 6, "bench": 6, "album": 6, "video": 6, "page": 6,

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from golfdeblur import album
-from golfdeblur.cli.app import progress
+from golfdeblur.cli.app import check_new, progress
+from golfdeblur.deconvolution.kernel import Kernel
+from golfdeblur.engine.deconvolving import Deconvolution
 from golfdeblur.engine.passes import Restored
 from golfdeblur.errors import ConfigError, GolfError, ImageError
-from golfdeblur.files import image
+from golfdeblur.files import atomic, image
 from golfdeblur.files.names import default_output, output_suffix
 from golfdeblur.files.picture import Picture
 from golfdeblur.model import Model
@@ -32,6 +34,8 @@ class How:
     """What the options say of every image."""
 
     steps: int
+    deconvolution: Deconvolution | None
+    save_kernel: Path | None
     self_ensemble: bool
     with_strokes: bool
     keep_sharp: bool
@@ -154,13 +158,19 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     if how.with_strokes:
         for path in (*stroke_files, sheet):
             image.check_writable(path, force=how.force)
+    if how.save_kernel is not None:
+        suffix = how.save_kernel.suffix
+        check_new(how.save_kernel, force=how.force)
+        Kernel.from_disc(1).encoded(suffix)  # refuses a suffix before the work
     picture = read()
     read_at = time.perf_counter()
     width, height, pictures = *picture.size, picture.keep.pictures
     if how.with_strokes:
-        restored = _write_strokes(model, picture, stroke_files, sheet, force=how.force)
+        restored = _write_strokes(model, picture, stroke_files, sheet, how)
     else:
-        restored = model.restore(picture, steps=how.steps, self_ensemble=how.self_ensemble)
+        restored = model.restore(
+            picture, steps=how.steps, self_ensemble=how.self_ensemble, deconvolution=how.deconvolution
+        )
     kept = why_keep(model, picture, restored) if how.keep_sharp else None
     del picture  # a large photo need not be held while it is encoded
     restored_at = time.perf_counter()
@@ -170,6 +180,8 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         image.write(restored.picture, target, force=how.force)
     else:
         image.write(read(), target, force=how.force)
+    if how.save_kernel is not None and restored.kernel is not None:
+        atomic.write(how.save_kernel, restored.kernel.encoded(how.save_kernel.suffix))
     written_at = time.perf_counter()
     return {
         "output": str(target),
@@ -180,6 +192,9 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         "corrections": len(restored.changes) - 1,
         "settled": restored.settled,
         "kept": kept,
+        "kernel": None
+        if restored.kernel is None
+        else {"extent_px": round(restored.kernel.extent_px, 1), "light": restored.kernel.light},
         "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
         "strip": str(sheet) if how.with_strokes else None,
         "seconds": round(written_at - started, 3),
@@ -191,22 +206,25 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     }
 
 
-def _write_strokes(model: Model, picture: Picture, files: list[Path], sheet: Path, *, force: bool) -> Restored:
+def _write_strokes(model: Model, picture: Picture, files: list[Path], sheet: Path, how: How) -> Restored:
     """Write every stroke to its file and all of them side by side to `sheet`."""
     restored: list[Restored] = []
 
     def written() -> Iterator[Picture]:
-        for path, made in zip(files, model.restore_each(picture, steps=len(files) - 1), strict=False):  # it may settle
-            image.write(made.picture, path, force=force)
+        strokes = model.restore_each(picture, steps=len(files) - 1, deconvolution=how.deconvolution)
+        for path, made in zip(files, strokes, strict=False):  # it may settle
+            image.write(made.picture, path, force=how.force)
             restored[:] = [made]
             yield made.picture
 
-    image.write(side_by_side(picture, written()), sheet, force=force)
+    image.write(side_by_side(picture, written()), sheet, force=how.force)
     return restored[0]
 
 
 def _sentence(report: dict[str, Any], *, verbose: bool) -> str:
     words = f"Left as it is: {report['kept']}" if report["kept"] else "Deblurred"
+    if report["kernel"] and not report["kept"]:
+        words = f"Deconvolved: one blur of {report['kernel']['extent_px']:.0f} px, the same everywhere, taken out"
     lines = [f"{report['output']}  {words}, {report['seconds']:.1f} s", *_remarks(report)]
     return "\n  ".join([*lines, _figures(report)] if verbose else lines)
 
