@@ -54,7 +54,7 @@ RUNS := fast-0 fast-3 paper-0 paper-3
 tables = $(foreach run,$(RUNS) fast-self-ensemble,$(foreach set,$(1),$(RESULTS)/$(notdir $(set))-$(run).json))
 # Camera shake does not tell where the camera stood, so Levin's photos are compared as he does.
 evaluate = $(BIN)/golf evaluate $$set $$(case $$set in *levin09) echo --best-shift 5;; esac)
-# The sets by which the deconvolution is chosen (val) and judged (test): about five minutes.
+# The sets by which the deconvolution is chosen (val) and judged (test): some eight minutes of one core.
 .PHONY: sets
 sets: $(VENV)/.dev
 	$(BIN)/python research/deconvolution/sets.py $(DATA) build/sets
@@ -72,6 +72,8 @@ results: $(VENV)/.dev
 	$(BIN)/golf table $(call tables,$(SETS)) --into MODEL_CARD.md
 	$(BIN)/golf table $(RESULTS)/gopro_test-fast-*.json $(RESULTS)/reds_val-fast-3.json $(RESULTS)/levin09-fast-3.json --into README.md
 	$(BIN)/python research/scripts/sharp.py $(DATA)
+	$(BIN)/python research/deconvolution/sets.py $(DATA) build/sets val/shaken
+	$(BIN)/python research/noise.py $(DATA) build/sets
 	$(BIN)/python research/scripts/gather.py $(RESULTS)
 	$(BIN)/python docs/pictures/before_after.py
 	$(BIN)/python docs/pictures/failures.py

@@ -158,3 +158,23 @@ def test_faults_are_as_strong_as_they_say(script) -> None:
     blurry, sharp = noise.clipped((0.9 * ramp, ramp), 0.03, torch.Generator())
     assert float((sharp > 0.9999).float().mean()) == pytest.approx(0.03, abs=0.002)
     assert 0.9 < float(blurry.max()) < 0.95
+
+
+def test_the_rule_for_noise_asks_for_every_demand(script, tmp_path: Path) -> None:
+    rule = script("noise_rule", "")
+
+    def lay(psnr_db: float, gain: float, noise: float) -> list[bool]:
+        for run, value in (("before", 27.0), ("f", psnr_db)):
+            (tmp_path / run).mkdir(exist_ok=True)
+            line = json.dumps({"step": 1, "psnr_db": {"reds_val": [23.0, value]}})
+            (tmp_path / run / "log.jsonl").write_text('{"step": 1, "loss": 1.0}\n' + line + "\n")
+        for folder, gained in (("noise-before", 1.0), ("noise-after", 1.0 + gain)):
+            faults = [{"fault": f"white {s}", "gain_db": {"F": gained}, "noise": {"F": noise}} for s in (0.02, 0.04)]
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / "noise.json").write_text(json.dumps(faults))
+        return [met for met, _ in rule.judge(tmp_path)]
+
+    assert lay(26.96, 1.01, 0.89) == [True] * 4
+    assert lay(26.94, 1.01, 0.89) == [False, True, True, True]
+    assert lay(27.1, 0.6, 0.95) == [True, True, False, False]
+    assert lay(27.1, 0.4, 0.5) == [True, False, False, True]
