@@ -9,42 +9,35 @@ import golfdeblur
 
 ROOT = Path(golfdeblur.__file__).parent
 LAYERS = {
-    "errors": 0, "atomic": 0, "offline": 0, "bands": 0,
-    "picture": 1, "metrics": 1, "tiles": 1, "backends": 1,
-    "image16": 2, "memory": 2,
-    "image": 3, "strokes": 3, "runtime": 3,
-    "deblur": 4, "evaluate": 4, "learning": 4,
-    "bench": 5, "folder": 5, "video": 5, "page": 5,
+    "errors": 0, "offline": 0, "golf": 1, "metrics": 1, "weights": 1, "runtimes": 1, "engine.bands": 1,
+    "files": 2,
+    "engine": 3,
+    "model": 4, "evaluate": 4, "learning": 4, "sheet": 4,
+    "sharpness": 5, "bench": 5, "album": 5, "video": 5, "page": 5,
     "experiments": 6,
     "cli": 7,
 }  # fmt: skip
-LEARNING_MAY_USE = {
-    "errors",
-    "atomic",
-    "offline",
-    "picture",
-    "image",
-    "metrics",
-    "tiles",
-    "backends",
-    "runtime",
-    "learning",
-}
-READS_TORCH_WEIGHTS = {"backends"}
+LEARNING_MAY_USE = {"errors", "offline", "files", "metrics", "engine", "runtimes", "weights", "learning"}
+READS_TORCH_WEIGHTS = {"runtimes"}
 """The runtime `torch` builds the networks of `learning`, when it is asked for."""
 FILES = sorted(p for p in ROOT.rglob("*.py") if p.name not in {"__init__.py", "__main__.py"})
 
 
 def layer_name(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+    return layer_of(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def layer_of(parts: tuple[str, ...]) -> str:
+    """Return the layer of golfdeblur.A.B: A.B where that has one of its own, else A."""
+    return ".".join(parts[:2]) if ".".join(parts[:2]) in LAYERS else parts[0]
 
 
 def imported(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "golfdeblur":
-            parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+            parts = tuple(node.module.split(".")[1:])
+            found |= {layer_of((*parts, alias.name)) for alias in node.names}
     return found - {"__version__", "DEFAULT_MODEL"}
 
 

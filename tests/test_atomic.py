@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from golfdeblur import atomic
+from golfdeblur.files import atomic
 
 
 def test_what_the_block_wrote_takes_the_name(tmp_path: Path) -> None:

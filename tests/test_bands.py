@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from golfdeblur import bands
+from golfdeblur.engine import bands
 
 LARGE = 1000, 4000
 """Height and width of a picture of many bands."""

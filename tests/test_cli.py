@@ -175,7 +175,7 @@ def test_a_wrong_option_is_one_message_without_a_traceback() -> None:
 
 def test_an_interrupt_says_so(jpeg: Path) -> None:
     stop = "def stop(*a, **k): raise KeyboardInterrupt"
-    code = f"import golfdeblur.cli as c, golfdeblur.deblur as d\n{stop}\nd.load = stop\nc.main()"
+    code = f"import golfdeblur.cli as c, golfdeblur.model as d\n{stop}\nd.load = stop\nc.main()"
     command = [sys.executable, "-c", code, "deblur", str(jpeg)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode not in (0, None)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from golfdeblur import image
 from golfdeblur.errors import DataError, ImageError
+from golfdeblur.files import image
 from golfdeblur.learning import blur, data
 from golfdeblur.learning import mixture as mixtures
 from golfdeblur.learning.data import Photo

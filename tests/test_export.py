@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import backends, metrics, offline, runtime
+from golfdeblur import metrics, offline, runtimes
+from golfdeblur.engine.runner import Runner
 from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, export, golf, int8, networks
-from golfdeblur.runtime import EMBEDDED
+from golfdeblur.weights import EMBEDDED
 
 from .test_cli import fails
 from .test_cli import golf as run
@@ -117,7 +118,7 @@ def test_8_bits_are_spent_on_what_a_relu_lets_through_and_none_on_the_image(tmp_
     content = export.to_onnx(module, tmp_path / "G.onnx")  # its residual is nothing
     photo = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
     eight, _ = int8.to_int8(content, tmp_path / "G.int8.onnx", [photo], multiple_px=2, scales=1)
-    assert np.array_equal(backends.open_network("onnxruntime", eight, tmp_path)(photo), photo)
+    assert np.array_equal(runtimes.open_network("onnxruntime", eight, tmp_path)(photo), photo)
     graph = onnx.load_from_string(eight).graph
     assert "Relu" not in {node.op_type for node in graph.node}  # the bytes end at zero instead
 
@@ -160,7 +161,7 @@ def test_the_step_of_8_bits_is_as_long_as_in_float32(tmp_path: Path) -> None:
     def restored(given: np.ndarray) -> np.ndarray:
         return offline.onnxruntime().InferenceSession(model.SerializeToString()).run(None, {"x": given})[0]
 
-    int8.match_steps(model.graph, runtime.Runner(restored, multiple_px=2, overlap_px=None), [photo], [wanted])
+    int8.match_steps(model.graph, Runner(restored, multiple_px=2, overlap_px=None), [photo], [wanted])
     lengths = [np.vdot(wanted - photo, made - photo) for made in (restored(photo), wanted)]
     assert lengths[0] == pytest.approx(lengths[1], rel=1e-3)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from golfdeblur import runtime
+from golfdeblur.weights import embedded_names, find_weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,9 +17,9 @@ def test_the_wheel_holds_the_weights_and_is_small(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.stat().st_size <= 8e6
     names = zipfile.ZipFile(wheel).namelist()
-    for model in runtime.embedded_names():
+    for model in embedded_names():
         assert f"golfdeblur/weights/{model}/config.json" in names
-        for letter in runtime.find_weights(model).config["networks"]:
+        for letter in find_weights(model).config["networks"]:
             assert {f"golfdeblur/weights/{model}/{letter}.{kind}" for kind in ("onnx", "safetensors")} <= set(names)
     assert not any(name.startswith(("tests/", "recipes/", "examples/")) for name in names)
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import evaluate, image, memory, metrics
+from golfdeblur import evaluate, metrics
+from golfdeblur.files import image
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("GOLFDEBLUR_DATA", ROOT.parent / "shared" / "data"))
@@ -168,6 +169,6 @@ def test_a_large_photo_keeps_to_its_budget(size: tuple[int, int], suffix: str, b
     command = [sys.executable, "-m", "golfdeblur", "deblur", str(path), "-o", str(out), "--max-memory", budget]
     seconds, peak_mib = run_alone(command)
     print(f"{size[0]} x {size[1]}, {budget}: {peak_mib:.0f} MiB, {seconds:.0f} s")  # for docs/performance.md: pytest -s
-    assert peak_mib * 2**20 <= memory.parse_size(budget)
+    assert peak_mib * 2**20 <= budget.parse_size(budget)
     with Image.open(out) as made:
         assert made.size == size

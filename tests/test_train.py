@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from golfdeblur import runtime
 from golfdeblur.errors import ConfigError, GolfError, Interrupted
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.blur import BlurConfig
@@ -26,6 +25,7 @@ from golfdeblur.learning.objective import Inputs, build_objective, compile_objec
 from golfdeblur.learning.perceptual import VGG19
 from golfdeblur.learning.run import Run, read_log
 from golfdeblur.learning.train import train
+from golfdeblur.weights import EMBEDDED
 
 from .test_cli import fails, golf, refused
 
@@ -311,7 +311,7 @@ def test_data_must_match_the_recipe(tmp_path: Path, photos: dict[str, Path]) -> 
 
 
 def test_a_propagator_must_be_one_and_be_needed(tmp_path: Path, photos: dict[str, Path]) -> None:
-    g = runtime.EMBEDDED / "fast" / "G.safetensors"
+    g = EMBEDDED / "fast" / "G.safetensors"
     with pytest.raises(ConfigError, match="--propagator is for a G behind it"):
         train(TINY, Inputs(photos, propagator=g), tmp_path)
     with pytest.raises(ConfigError, match="--propagator is for a G behind it"):

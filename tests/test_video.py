@@ -341,7 +341,7 @@ def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
 def test_a_signal_in_the_command_leaves_a_file_that_plays(tmp_path: Path, tiny_model: Path, wait: str) -> None:
     source = make_clip(tmp_path / "in.mp4", sound=False)
     slow = (
-        "import time, golfdeblur.deblur as d, golfdeblur.cli as c\n"
+        "import time, golfdeblur.model as d, golfdeblur.cli as c\n"
         "old = d.Model.restore\n"
         "def restore(self, picture, **k):\n"
         f"    open({str(tmp_path / 'mark')!r}, 'w').close()\n    {wait}\n    return old(self, picture, **k)\n"

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import golfdeblur
-from golfdeblur import image
+from golfdeblur.files import image
 from golfdeblur.learning import blur, uniform
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import golfdeblur
-from golfdeblur import image
 from golfdeblur.experiments.pictures import crop, strip
+from golfdeblur.files import image
 
 FRAMES = (
     ("gopro_test", "GOPR0384_11_00-000001"),

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from golfdeblur import image
 from golfdeblur.experiments import pictures
+from golfdeblur.files import image
 from golfdeblur.learning import blur, data, pairs
 
 SIDE, SIGMA = 448, 0.003

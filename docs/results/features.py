@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from golfdeblur import image, metrics
+from golfdeblur import metrics
 from golfdeblur.experiments import pictures
+from golfdeblur.files import image
 from golfdeblur.learning import checkpoint, golf, losses, perceptual
 
 

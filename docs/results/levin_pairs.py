@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from golfdeblur import image
 from golfdeblur.experiments import pictures
+from golfdeblur.files import image
 from golfdeblur.learning import data, pairs
 from golfdeblur.learning.uniform import uniform_pair
 

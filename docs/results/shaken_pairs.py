@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from golfdeblur import image
 from golfdeblur.experiments import pictures
+from golfdeblur.files import image
 from golfdeblur.learning import blur, data, pairs, uniform
 
 SIDE, SIGMA, EXTENT_PX = 448, 0.003, (4.0, 32.0)

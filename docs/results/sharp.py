@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 import golfdeblur
-from golfdeblur import image, metrics
-from golfdeblur.deblur import blurriness
+from golfdeblur import metrics
+from golfdeblur.files import image
+from golfdeblur.files.picture import from_samples
 from golfdeblur.learning.data import HELD_OUT_EVERY
-from golfdeblur.picture import from_samples
+from golfdeblur.model import blurriness
 
 ROOT = Path(__file__).parent.parent.parent
 BEGIN, END = "<!-- sharp: begin -->\n", "<!-- sharp: end -->"

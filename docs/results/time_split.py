@@ -16,22 +16,22 @@ from PIL import Image
 os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")  # as the command does, before numpy is imported
 
 import golfdeblur
-from golfdeblur import backends
+from golfdeblur import runtimes
 
 
 def main(photo: Path, steps: int) -> None:
     """Deblur the photo twice, and print the seconds of both."""
     inside = [0.0]
-    call = backends.Engine.__call__
+    call = runtimes.Engine.__call__
 
-    def timed(engine: backends.Engine, x: object) -> object:
+    def timed(engine: runtimes.Engine, x: object) -> object:
         start = time.perf_counter()
         try:
             return call(engine, x)  # type: ignore[arg-type]
         finally:
             inside[0] += time.perf_counter() - start
 
-    backends.Engine.__call__ = timed  # type: ignore[assignment,method-assign]
+    runtimes.Engine.__call__ = timed  # type: ignore[assignment,method-assign]
     model = golfdeblur.load()
     large = Image.open(photo).convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC)
     with tempfile.TemporaryDirectory() as folder:

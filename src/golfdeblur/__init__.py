@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from golfdeblur.errors import GolfError
 
 if TYPE_CHECKING:
-    from golfdeblur.deblur import Model, load
-    from golfdeblur.picture import Picture
+    from golfdeblur.files.picture import Picture
+    from golfdeblur.model import Model, load
 
 __version__ = "0.1.0"
 __all__ = ["DEFAULT_MODEL", "GolfError", "Model", "Picture", "__version__", "load"]
@@ -18,11 +18,11 @@ DEFAULT_MODEL = "fast"
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for: `golf --help` needs neither numpy nor Pillow."""
     if name in ("Model", "load"):
-        from golfdeblur import deblur
+        from golfdeblur import model
 
-        return getattr(deblur, name)
+        return getattr(model, name)
     if name == "Picture":
-        from golfdeblur.picture import Picture
+        from golfdeblur.files.picture import Picture
 
         return Picture
     raise AttributeError(f"module 'golfdeblur' has no attribute '{name}'")

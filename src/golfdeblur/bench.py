@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import atomic, deblur, image, offline
+from golfdeblur import offline
 from golfdeblur.errors import ConfigError
-from golfdeblur.picture import from_samples
-from golfdeblur.strokes import STEPS
+from golfdeblur.files import atomic, image
+from golfdeblur.files.picture import from_samples
+from golfdeblur.golf import STEPS
+from golfdeblur.model import Model, load
 
 SIZES = ((256, 256), (1280, 720), (4000, 3000), (6000, 4000))
 """Widths and heights: the paper's, a video frame, 12 and 24 megapixels."""
@@ -48,7 +50,7 @@ def bench(settings: list[Setting]) -> Iterator[dict[str, Any]]:
     """Yield one row for each setting: min, median and max of the time of F and all corrections, and the peak memory.
 
     GMAC counts the multiplications of the convolutions. `peak_share` compares with the fastest float32 matrix product
-    of this machine, measured just after. Raises what `deblur.load` raises.
+    of this machine, measured just after. Raises what `load` raises.
     """
     context = multiprocessing.get_context("spawn")
     for setting in settings:
@@ -58,11 +60,11 @@ def bench(settings: list[Setting]) -> Iterator[dict[str, Any]]:
 
 def measure(setting: Setting) -> dict[str, Any]:
     """Measure one setting in this process."""
-    model = deblur.load(setting.model, runtime=setting.runtime)
+    model = load(setting.model, runtime=setting.runtime)
     width, height = setting.size
     picture = from_samples(_scene(width, height))
     # No early end: every run does the same work.
-    runs = times(lambda: model.run(picture, steps=setting.steps, stop_below=0.0), setting.repeats, setting.seconds)
+    runs = times(lambda: model.restore(picture, steps=setting.steps, stop_below=0.0), setting.repeats, setting.seconds)
     peak_bytes = _peak_bytes()
     # Not before the runs: large matrices change how the allocator serves torch from then on (docs/log.md).
     matrix_gflops = matrix_product_gflops()
@@ -170,10 +172,10 @@ def _scene(width: int, height: int) -> np.ndarray:
     )
 
 
-def _gmac(model: deblur.Model, pixels: int, steps: int) -> float | None:
-    entries = model.weights.config["networks"]
-    per_px = [entries[letter].get("macs_per_px") for letter in ("F", *["G"] * steps) if letter in entries]
-    return None if None in per_px else pixels * sum(per_px) / 1e9
+def _gmac(model: Model, pixels: int, steps: int) -> float | None:
+    f, g = model.weights.f, model.weights.g
+    per_px = [file.macs_per_px for file in (f, *([g] * steps if g else []))]
+    return None if None in per_px else pixels * sum(x for x in per_px if x is not None) / 1e9
 
 
 def _peak_bytes() -> int:

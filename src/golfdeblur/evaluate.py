@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import image, metrics
-from golfdeblur.backends import REDUCED
+from golfdeblur import metrics
 from golfdeblur.errors import DataError
+from golfdeblur.files import image
+from golfdeblur.runtimes import REDUCED
 
 Method = Callable[[np.ndarray], np.ndarray]
 """Any function from (H, W, 3) uint8 to the same: a model, the identity, a rival."""

@@ -20,7 +20,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from golfdeblur.errors import ConfigError, ImageError, Interrupted
-from golfdeblur.picture import from_samples
+from golfdeblur.files.picture import from_samples
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """What can be written, by the end of the file's name."""

@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from golfdeblur import __version__, atomic
+from golfdeblur import __version__
 from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.files import atomic
 
 app = typer.Typer(
     name="golf",

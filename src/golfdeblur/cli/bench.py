@@ -12,7 +12,7 @@ import typer
 from golfdeblur import DEFAULT_MODEL, __version__, offline
 from golfdeblur.cli.app import ForceOption, StepsOption, app, check_new, default_command, needs_extra, write_text
 from golfdeblur.errors import ConfigError
-from golfdeblur.strokes import STEPS
+from golfdeblur.golf import STEPS
 
 bench_app = typer.Typer(cls=default_command("speed", needs_arguments=False), help="Measure speed on this machine.")
 app.add_typer(bench_app, name="bench")

@@ -21,9 +21,9 @@ from golfdeblur.cli.app import (
     app,
     progress,
 )
+from golfdeblur.engine.budget import parse_size
 from golfdeblur.errors import ConfigError, GolfError
-from golfdeblur.memory import parse_size
-from golfdeblur.strokes import STEPS
+from golfdeblur.golf import STEPS
 
 
 @app.command("deblur")
@@ -57,8 +57,9 @@ def deblur_command(
     # numpy, when it is imported, asks Linux for huge pages, which are dear to come by in memory that lay idle: large
     # photos take 2 to 13 % less time without (docs/log.md, 2026-11-30).
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
-    from golfdeblur import deblur, folder
+    from golfdeblur import album
     from golfdeblur.cli import files
+    from golfdeblur.model import load
 
     budget = None if max_memory is None else parse_size(max_memory)
     if strokes and self_ensemble:
@@ -74,14 +75,14 @@ def deblur_command(
     )
     if recursive:
         found = files.find(inputs, output, out_dir)
-        loaded = deblur.load(model, runtime=runtime, max_memory=budget)
-        settings = folder.settings(
+        loaded = load(model, runtime=runtime, max_memory=budget)
+        settings = album.settings(
             loaded, steps, self_ensemble=self_ensemble, keep_sharp=keep_sharp, int8=runtime.endswith("int8")
         )
-        files.deblur_folder(loaded, found, folder.Manifest(cast(Path, out_dir), settings), how)
+        files.deblur_folder(loaded, found, album.Manifest(cast(Path, out_dir), settings), how)
         return
     targets = files.targets_of(inputs, output, out_dir)
-    loaded = deblur.load(model, runtime=runtime, max_memory=budget)
+    loaded = load(model, runtime=runtime, max_memory=budget)
     failed = 0
     jobs = zip(inputs, targets, files.readers(loaded, inputs), strict=True)
     for source, target, read in progress(jobs, len(inputs), "Deblurring", quiet=quiet or as_json):

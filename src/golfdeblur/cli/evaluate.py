@@ -25,7 +25,7 @@ from golfdeblur.cli.app import (
     write_text,
 )
 from golfdeblur.errors import ConfigError
-from golfdeblur.strokes import STEPS
+from golfdeblur.golf import STEPS
 
 
 @app.command()
@@ -50,13 +50,14 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Measure a model on pairs: PSNR and SSIM by three named protocols, with the blurry input's beside them."""
-    from golfdeblur import deblur, image
     from golfdeblur import evaluate as evaluation
+    from golfdeblur.files import image
+    from golfdeblur.model import load
 
     if json_file is not None:
         check_new(json_file, force=force)
     count = len(image.find_pairs(folder))
-    loaded, rows = deblur.load(model, runtime=runtime), list[evaluation.Row]()
+    loaded, rows = load(model, runtime=runtime), list[evaluation.Row]()
     produced = evaluation.evaluate(
         folder, lambda y: loaded.deblur(y, steps=steps, self_ensemble=self_ensemble), best_shift_px=best_shift
     )
@@ -69,7 +70,7 @@ def evaluate(
         model=loaded.weights.name,
         steps=steps,
         data=folder.resolve().name,
-        runtime=loaded.f.runtime,
+        runtime=loaded.runtime,
         self_ensemble=self_ensemble,
         best_shift_px=best_shift,
     )

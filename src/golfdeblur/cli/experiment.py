@@ -52,7 +52,7 @@ def experiment(
     force: ForceOption = False,
 ) -> None:
     """Repeat an experiment of the paper and report whether its claim holds here (needs the extra `train`)."""
-    from golfdeblur import image
+    from golfdeblur.files import image
 
     with needs_extra("train"):
         from golfdeblur.experiments import (

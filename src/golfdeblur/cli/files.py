@@ -12,10 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from golfdeblur import deblur, folder, image
+from golfdeblur import album
 from golfdeblur.cli.app import progress
+from golfdeblur.engine.passes import Restored
 from golfdeblur.errors import ConfigError, GolfError
-from golfdeblur.picture import Picture
+from golfdeblur.files import image
+from golfdeblur.files.names import default_output, output_suffix
+from golfdeblur.files.picture import Picture
+from golfdeblur.model import Model
+from golfdeblur.sharpness import why_keep
+from golfdeblur.sheet import side_by_side
 
 FAILURES = (GolfError, OSError, MemoryError)
 """What ends one image of several, and not the others."""
@@ -41,17 +47,17 @@ class How:
             print(_sentence(report), flush=True)
 
 
-def find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> folder.Found:
+def find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
     """List the images of the one folder that -r takes, and their targets. Raises ConfigError for other options."""
     if len(inputs) != 1 or not inputs[0].is_dir():
         raise ConfigError("-r takes one folder; give a folder, or leave -r out.")
     if output is not None or out_dir is None:
         raise ConfigError("-r needs --out-dir, a folder for the results.")
     out_dir.mkdir(parents=True, exist_ok=True)
-    return folder.find(inputs[0], out_dir)
+    return album.find(inputs[0], out_dir)
 
 
-def deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Manifest, how: How) -> None:
+def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, how: How) -> None:
     """Do what the manifest does not name as done, and say in the end what became of every file."""
     for sentence in found.refused:
         print(f"golf: {sentence}", file=sys.stderr)
@@ -61,7 +67,7 @@ def deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Man
     jobs = zip(todo, readers(model, [job.source for job in todo]), strict=True)
     for job, read in progress(jobs, len(todo), "Deblurring", quiet=how.quiet or how.as_json):
         try:
-            digest = folder.file_hash(job.source)
+            digest = album.file_hash(job.source)
             # Another process may have written it since, or the user: only what the manifest knows is replaced.
             if not how.force and manifest.is_done(job, manifest.entries().get(job.name)):
                 continue
@@ -82,10 +88,10 @@ def deblur_folder(model: deblur.Model, found: folder.Found, manifest: folder.Man
         print(f"{counts[0].upper()}{counts[1:]}.")
 
 
-def readers(model: deblur.Model, paths: Iterable[Path]) -> Iterable[Callable[[], Picture]]:
+def readers(model: Model, paths: Iterable[Path]) -> Iterable[Callable[[], Picture]]:
     """Return what reads each file: ahead of time, unless --max-memory is given, which counts one picture only."""
     if model.max_memory is None:
-        return image.read_ahead(paths)
+        return image.read_ahead(image.read, paths)
     return (functools.partial(image.read, path) for path in paths)
 
 
@@ -99,9 +105,9 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
         targets = [output]
     elif out_dir is not None:
         out_dir.mkdir(parents=True, exist_ok=True)
-        targets = [out_dir / f"{path.stem}{deblur.output_suffix(path)}" for path in inputs]
+        targets = [out_dir / f"{path.stem}{output_suffix(path)}" for path in inputs]
     else:
-        targets = [deblur.default_output(path) for path in inputs]
+        targets = [default_output(path) for path in inputs]
     given = {path.resolve(): path for path in inputs}
     seen: dict[Path, Path] = {}
     for source, target in zip(inputs, targets, strict=True):
@@ -118,9 +124,7 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
     return targets
 
 
-def deblur_file(
-    model: deblur.Model, source: Path, read: Callable[[], Picture], target: Path, how: How
-) -> dict[str, Any]:
+def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target: Path, how: How) -> dict[str, Any]:
     """Deblur one file into `target`, and return the report that --json prints."""
     started = time.perf_counter()
     if source.is_dir():
@@ -137,8 +141,8 @@ def deblur_file(
     if how.with_strokes:
         restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
     else:
-        restored = model.run(picture, steps=how.steps, self_ensemble=how.self_ensemble)
-    kept = model.why_keep(picture, restored) if how.keep_sharp else None
+        restored = model.restore(picture, steps=how.steps, self_ensemble=how.self_ensemble)
+    kept = why_keep(model, picture, restored) if how.keep_sharp else None
     del picture  # a large photo need not be held while it is encoded
     restored_at = time.perf_counter()
     if kept is not None and source.suffix.lower() == target.suffix.lower():
@@ -168,19 +172,17 @@ def deblur_file(
     }
 
 
-def _write_strokes(
-    model: deblur.Model, picture: Picture, files: list[Path], strip: Path, *, force: bool
-) -> deblur.Restored:
+def _write_strokes(model: Model, picture: Picture, files: list[Path], strip: Path, *, force: bool) -> Restored:
     """Write every stroke to its file and all of them side by side to `strip`."""
-    restored: list[deblur.Restored] = []
+    restored: list[Restored] = []
 
     def written() -> Iterator[Picture]:
-        for path, made in zip(files, model.run_each(picture, steps=len(files) - 1), strict=False):  # it may settle
+        for path, made in zip(files, model.restore_each(picture, steps=len(files) - 1), strict=False):  # it may settle
             image.write(made.picture, path, force=force)
             restored[:] = [made]
             yield made.picture
 
-    image.write(deblur.strip(picture, written()), strip, force=force)
+    image.write(side_by_side(picture, written()), strip, force=force)
     return restored[0]
 
 

@@ -12,7 +12,7 @@ from golfdeblur import DEFAULT_MODEL
 from golfdeblur.cli.app import ForceOption, app, check_new, needs_extra, read_result
 
 if TYPE_CHECKING:
-    from golfdeblur import runtime
+    from golfdeblur.weights import Weights
 
 
 @app.command()
@@ -23,39 +23,38 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show the models: parameters, size, sha256, training data and scores."""
-    from golfdeblur import backends, runtime
+    from golfdeblur import runtimes
+    from golfdeblur.weights import embedded_names, find_weights
 
-    found = [runtime.find_weights(name) for name in ([model] if model else runtime.embedded_names())]
+    found = [find_weights(name) for name in ([model] if model else embedded_names())]
     if as_json:
-        print(json.dumps([{**w.config, "folder": str(w.folder)} for w in found], indent=1))
+        print(json.dumps([{**w.config(), "folder": str(w.folder)} for w in found], indent=1))
         return
     for weights in found:
         _print_model(weights)
-    installed = backends.available()
+    installed = runtimes.available()
     print("Runtimes (--runtime):")
-    for name, meaning in backends.RUNTIMES.items():
-        here = f"here {backends.resolve(name)}" if name == "auto" else "installed" if name in installed else ""
+    for name, meaning in runtimes.RUNTIMES.items():
+        here = f"here {runtimes.resolve(name)}" if name == "auto" else "installed" if name in installed else ""
         print(f"  {name:16} {meaning}{f'; {here}' if here else ''}")
 
 
-def _print_model(weights: runtime.Weights) -> None:
-    config = weights.config
-    entries = config["networks"]
-    total = sum((weights.folder / entry["file"]).stat().st_size for entry in entries.values())
+def _print_model(weights: Weights) -> None:
+    total = sum(file.path.stat().st_size for file in weights.networks.values())
     default = " (default)" if weights.name == DEFAULT_MODEL else ""
     print(f"{weights.name}{default}: {total / 1e6:.2f} MB in {weights.folder}")
-    for letter, entry in entries.items():
+    for letter, file in weights.networks.items():
         role = "propagator" if letter == "F" else "corrector"
-        reach = "the whole image" if (px := entry["receptive_field_px"]) is None else f"{px} px around a pixel"
-        scales = f" at {n} scales" if (n := entry.get("scales", 1)) > 1 else ""
-        print(f"  {letter} ({role}): {entry['parameters']:,} parameters, sees {reach}{scales}")
-        print(f"    sha256 {entry['sha256']}")
-    if data := config.get("data"):
-        print(f"  Trained on: {data}")
-    for name, row in config.get("scores", {}).items():
-        psnr, before = row["psnr"], row["input_psnr"]
-        gain = "" if None in (psnr, before) else f" ({psnr - before:+.2f})"
-        print(f"  {name}: {_decibels(psnr)}, input {_decibels(before)}{gain}, {row['images']} images")
+        reach = "the whole image" if (px := file.receptive_field_px) is None else f"{px} px around a pixel"
+        scales = f" at {file.scales} scales" if file.scales > 1 else ""
+        print(f"  {letter} ({role}): {file.parameters:,} parameters, sees {reach}{scales}")
+        print(f"    sha256 {file.sha256}")
+    if weights.data:
+        print(f"  Trained on: {weights.data}")
+    for name, score in weights.scores.items():
+        psnr, before = score.psnr, score.input_psnr
+        gain = "" if psnr is None or before is None else f" ({psnr - before:+.2f})"
+        print(f"  {name}: {_decibels(psnr)}, input {_decibels(before)}{gain}, {score.images} images")
 
 
 def _decibels(psnr: float | None) -> str:

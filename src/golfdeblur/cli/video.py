@@ -21,8 +21,8 @@ from golfdeblur.cli.app import (
     interrupts_remembered,
     needs_extra,
 )
-from golfdeblur.memory import parse_size
-from golfdeblur.strokes import STEPS
+from golfdeblur.engine.budget import parse_size
+from golfdeblur.golf import STEPS
 
 
 @app.command("video")
@@ -45,11 +45,12 @@ def video_command(
     stays as a file that plays.
     """
     with needs_extra("video"):
-        from golfdeblur import deblur, video
+        from golfdeblur import video
+        from golfdeblur.model import load
     check_new(output, force=force)
     cut = video.Cut(start, end)
-    loaded = deblur.load(model, runtime=runtime, max_memory=None if max_memory is None else parse_size(max_memory))
-    restore = video.restorer(lambda picture: loaded.restore(picture, steps=steps))
+    loaded = load(model, runtime=runtime, max_memory=None if max_memory is None else parse_size(max_memory))
+    restore = video.restorer(lambda picture: loaded.restore(picture, steps=steps).picture)
     with interrupts_remembered() as interrupted, _Bar(quiet=quiet) as bar:
 
         def seen(frame: int, total: int | None) -> None:

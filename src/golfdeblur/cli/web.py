@@ -18,7 +18,7 @@ def web_command(
     folder: Annotated[Path | None, typer.Option(help="The built page, if it lies elsewhere.")] = None,
 ) -> None:
     """Serve the page on this computer only, until Ctrl-C (needs the package golfdeblur-web, or `make web`)."""
-    from golfdeblur import page  # a server takes time to import
+    from golfdeblur import page
 
     with page.serve(folder or page.find_page(), port) as server:
         address = f"http://127.0.0.1:{server.server_port}/"

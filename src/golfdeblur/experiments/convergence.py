@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from golfdeblur import deblur, metrics
+from golfdeblur import metrics
 from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
-from golfdeblur.strokes import STOP_BELOW
+from golfdeblur.golf import STOP_BELOW
+from golfdeblur.model import load
 
 STEPS = 10
 MOST_IMAGES = 40
@@ -28,7 +29,7 @@ DIRECTION = 0.1
 
 def run(settings: Settings) -> Result:
     """Follow ten corrections on every pair."""
-    f, g = pictures.f_and_g(deblur.load(settings.model))
+    f, g = pictures.f_and_g(load(settings.model))
     steps = 3 if settings.quick else STEPS
     traces = [_trace(f, g, y, sharp, steps) for _, y, sharp in pictures.pairs(settings, most=MOST_IMAGES)]
     means = {key: np.mean([t[key] for t in traces], axis=0) for key in traces[0]}

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from golfdeblur import deblur, metrics
+from golfdeblur import metrics
 from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
+from golfdeblur.model import load
 
 LENGTHS = tuple(np.round(np.arange(0.1, 2.01, 0.1), 1))
 STROKES = 3
@@ -24,7 +25,7 @@ SHOWN_GAIN = 20
 
 def run(settings: Settings) -> Result:
     """Find for every image and correction the best length of the step, and show the residuals of the first image."""
-    f, g = pictures.f_and_g(deblur.load(settings.model))
+    f, g = pictures.f_and_g(load(settings.model))
     best: list[list[float]] = [[] for _ in range(STROKES)]
     gains = np.zeros((STROKES, len(LENGTHS)))
     rows: list[list[tuple[str, np.ndarray]]] = []

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from golfdeblur import deblur, metrics
+from golfdeblur import metrics
 from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
+from golfdeblur.model import load
 
 WORST = 6
 STEPS, MORE_STEPS = 3, 10
@@ -18,7 +19,7 @@ STEPS, MORE_STEPS = 3, 10
 
 def run(settings: Settings) -> Result:
     """Take the images with the lowest PSNR after x3, and try F again before G, and more corrections."""
-    f, g = pictures.f_and_g(deblur.load(settings.model))
+    f, g = pictures.f_and_g(load(settings.model))
     scored = []
     for name, y, sharp in pictures.pairs(settings):
         scored.append(

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from golfdeblur import deblur, metrics
+from golfdeblur import metrics
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import uniform
+from golfdeblur.model import load
 
 ALPHA = 1.0
 """A kernel of sum 1 amplifies nothing, so that the descent is stable below 2."""
@@ -41,7 +42,7 @@ class Problem:
 
 def run(settings: Settings) -> Result:
     """Blur the sharp sides with the kernels of an unsteady hand, and restore them with every prior."""
-    f, g = pictures.f_and_g(deblur.load(settings.model))
+    f, g = pictures.f_and_g(load(settings.model))
     iterations = QUICK_ITERATIONS if settings.quick else ITERATIONS
     problems = _problems(settings)
     traces: dict[str, np.ndarray] = {}

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from golfdeblur import deblur, image
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments.report import Settings
-from golfdeblur.picture import from_samples
+from golfdeblur.files import image
+from golfdeblur.files.picture import from_samples
+from golfdeblur.model import Model
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -53,7 +54,7 @@ def as_pixels(x: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip(x[0], 0, 1)).astype(np.uint8).transpose(1, 2, 0)
 
 
-def f_and_g(model: deblur.Model) -> tuple[Network, Network]:
+def f_and_g(model: Model) -> tuple[Network, Network]:
     """Return both networks. Raises ConfigError for a model without a corrector."""
     if model.g is None:
         raise ConfigError(f"Model '{model.weights.name}' has no corrector G; this experiment needs one.")

@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-from golfdeblur import atomic
 from golfdeblur.errors import ConfigError
+from golfdeblur.files import atomic
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import backends, runtime
+from golfdeblur import runtimes
+from golfdeblur.engine.runner import Runner, open_runner
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import checkpoint, export, networks
+from golfdeblur.weights import Weights, embedded_names, find_weights
 
 STEPS = 3
 SIDE = 256
@@ -124,9 +126,9 @@ def _times(runs: int, side: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for name in networks.PRESETS:
             weights = _pair(name, Path(folder) / name)
-            for engine in backends.available():
+            for runtime in runtimes.available():
                 try:
-                    f, g = weights.load("F", engine), weights.load("G", engine)
+                    f, g = (open_runner(file, runtime) for file in weights.networks.values())
                 except ConfigError:  # too inexact on this machine
                     continue
                 for part, seconds in _timed(f, g, x, runs).items():
@@ -137,11 +139,11 @@ def _times(runs: int, side: int) -> list[dict[str, Any]]:
                         "max_ms": max(found),
                         "runs": len(found),
                     }
-                    rows.append({"model": name, "runtime": engine, "part": part, **figures})
+                    rows.append({"model": name, "runtime": runtime, "part": part, **figures})
     return rows
 
 
-def _timed(f: runtime.Runner, g: runtime.Runner, x: np.ndarray, runs: int) -> dict[str, list[float]]:
+def _timed(f: Runner, g: Runner, x: np.ndarray, runs: int) -> dict[str, list[float]]:
     """Return the seconds of F, of every G and of the whole in `runs` restorations, after one that warms up."""
     found: dict[str, list[float]] = {"F": [], "G": [], "F + 3G": []}
     for index in range(runs + 1):
@@ -158,16 +160,16 @@ def _timed(f: runtime.Runner, g: runtime.Runner, x: np.ndarray, runs: int) -> di
     return found
 
 
-def _pair(name: str, folder: Path) -> runtime.Weights:
+def _pair(name: str, folder: Path) -> Weights:
     """Return the embedded weights of a model, or untrained ones where its corrector is missing."""
-    if name in runtime.embedded_names() and "G" in runtime.find_weights(name).config["networks"]:
-        return runtime.find_weights(name)
+    if name in embedded_names() and (found := find_weights(name)).g is not None:
+        return found
     folder.mkdir()
     for letter in ("f", "g"):
         network = networks.build(getattr(networks.PRESETS[name], letter))
         checkpoint.save_network(folder / f"{letter.upper()}.safetensors", network, {})
     export.export(folder / "F.safetensors", folder / "G.safetensors", folder / "model", name=name, notes={})
-    return runtime.find_weights(folder / "model")
+    return find_weights(folder / "model")
 
 
 def _quality(path: Path) -> tuple[Any, ...]:

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from golfdeblur import atomic
 from golfdeblur.errors import WeightsError
+from golfdeblur.files import atomic
 from golfdeblur.learning import networks
 
 FORMAT = 1

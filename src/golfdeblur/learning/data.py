@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as nf
 from torch import Tensor
 
-from golfdeblur import image
 from golfdeblur.errors import DataError, GolfError
+from golfdeblur.files import image
 
 HELD_OUT_EVERY = 13
 """Of a photo folder, sorted by name, every 13th photo is kept for validation and never trained on."""

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from golfdeblur import atomic, backends, image, runtime
+from golfdeblur import runtimes
+from golfdeblur.engine.runner import Runner
 from golfdeblur.errors import DataError, WeightsError
+from golfdeblur.files import atomic, image
 from golfdeblur.learning import checkpoint, golf, int8, networks
+from golfdeblur.weights import FORMAT
 
 OPSET = 17
 PARITY_SIZES = ((64, 64), (73, 201), (135, 87))
@@ -79,7 +82,7 @@ def export(
             made, blurry = int8.to_int8(content, eight, blurry, multiple_px=network.multiple_px, scales=network.scales)
             entries[letter]["int8"] = {"file": eight.name, "sha256": hashlib.sha256(made).hexdigest()}
     config = {
-        "format": runtime.FORMAT,
+        "format": FORMAT,
         "name": name,
         "date": datetime.date.today().isoformat(),
         "networks": entries,
@@ -93,7 +96,7 @@ def to_onnx(module: golf.Propagator | golf.Corrector, path: Path) -> bytes:
     """Write `module`, (B, C, H, W) to (B, 3, H, W) with B, H, W free, as an ONNX file with its weights inside.
 
     C is the `channels` of its network. Of several scales it is one: who runs the file makes the others, as
-    `runtime.Runner` does.
+    `Runner` does.
     """
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
@@ -132,9 +135,9 @@ def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> fl
 
     Raises WeightsError under 90 dB or beyond 1/255.
     """
-    network = backends.open_network("onnxruntime", content, Path())
+    network = runtimes.open_network("onnxruntime", content, Path())
     multiple_px, scales = module.residual.multiple_px, module.residual.scales
-    session = runtime.Runner(network, multiple_px=multiple_px, overlap_px=None, scales=scales)
+    session = Runner(network, multiple_px=multiple_px, overlap_px=None, scales=scales)
     generator = torch.Generator().manual_seed(0)
     worst = float("inf")
     for height, width in PARITY_SIZES:

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from golfdeblur import atomic, backends, offline, runtime, tiles
+from golfdeblur import offline, runtimes
+from golfdeblur.engine import tiles
+from golfdeblur.engine.runner import Runner
+from golfdeblur.files import atomic
 from golfdeblur.learning.networks import ResidualUNet
 
 if TYPE_CHECKING:
@@ -106,14 +109,14 @@ def to_int8(
     quantization = offline.quantization()
 
     seen: list[np.ndarray] = []
-    network = backends.open_network("onnxruntime", content, path)
+    network = runtimes.open_network("onnxruntime", content, path)
 
     def watched(x: np.ndarray) -> np.ndarray:
         seen.append(x.copy())
         return network(x)
 
-    def runner(one: backends.Network) -> runtime.Runner:
-        return runtime.Runner(one, multiple_px=multiple_px, overlap_px=None, scales=scales)
+    def runner(one: runtimes.Network) -> Runner:
+        return Runner(runtimes.Session(one, ""), multiple_px=multiple_px, overlap_px=None, scales=scales)
 
     restored = [runner(watched)(photo) for photo in photos]
 
@@ -158,7 +161,7 @@ def to_int8(
             logging.disable(logging.NOTSET)
         model = onnx.load(str(made))
         keep_sums_off_edges(model.graph)
-        unmatched = runner(backends.open_network("onnxruntime", model.SerializeToString(), path))
+        unmatched = runner(runtimes.open_network("onnxruntime", model.SerializeToString(), path))
         match_steps(model.graph, unmatched, photos, restored)
         make_float_sums_exact(model.graph)
         eight = model.SerializeToString()
@@ -267,9 +270,7 @@ def _replace(constant: onnx.TensorProto, values: np.ndarray) -> None:
     constant.CopyFrom(numpy_helper.from_array(values.astype(np.float32), constant.name))
 
 
-def match_steps(
-    graph: onnx.GraphProto, eight: runtime.Runner, photos: list[np.ndarray], wanted: list[np.ndarray]
-) -> None:
+def match_steps(graph: onnx.GraphProto, eight: Runner, photos: list[np.ndarray], wanted: list[np.ndarray]) -> None:
     """Make what `eight`, which runs `graph`, changes of the photos as much as is `wanted`: what float32 makes of them.
 
     What ranges cut off shortens the step by some 2 %, and strong blur loses most by that, as the step is too short for

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from golfdeblur import tiles
+from golfdeblur.engine import tiles
 from golfdeblur.errors import ConfigError
 
 

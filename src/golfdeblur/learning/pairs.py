@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from golfdeblur import atomic
 from golfdeblur.errors import ConfigError, DataError
+from golfdeblur.files import atomic
 from golfdeblur.learning import blur, data
 from golfdeblur.learning.mixture import PhotoSource, average_clip, seeded_generator
 

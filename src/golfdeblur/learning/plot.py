@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from golfdeblur import atomic, offline
+from golfdeblur import offline
 from golfdeblur.errors import ConfigError
+from golfdeblur.files import atomic
 from golfdeblur.learning.run import read_log
 
 

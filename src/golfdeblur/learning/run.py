@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from golfdeblur import atomic
 from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.files import atomic
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.config import TrainConfig
 

@@ -2,80 +2,72 @@ from dataclasses import replace
 
 import pytest
 
-from golfdeblur import memory
+from golfdeblur.engine import budget
 from golfdeblur.errors import ConfigError
 
 GIB = 2**30
-PHOTO = memory.Need(6000, 4000, stored_bytes=10 * 24_000_000, stages=4, overlap_px=96, bytes_per_px=180)
+PHOTO = budget.Need(6000, 4000, stored_bytes=10 * 24_000_000, stages=4, overlap_px=96, bytes_per_px=180)
 
 
 def test_plenty_of_memory_means_whole_frames_in_large_tiles() -> None:
-    assert memory.plan(PHOTO, 16 * GIB) == memory.Plan(memory.LARGEST_TILE_PX, None)
+    assert budget.plan(PHOTO, 16 * GIB) == budget.Plan(budget.LARGEST_TILE_PX, None)
     small = replace(PHOTO, width=640, height=480, stored_bytes=3_000_000)
-    assert memory.plan(small, GIB).strip_rows is None
+    assert budget.plan(small, GIB).strip_rows is None
 
 
 def test_less_memory_means_strips_that_fit_and_read_little() -> None:
-    plans = [memory.plan(PHOTO, int(budget * GIB)) for budget in (1.4, 1.2, 1.0, 0.8)]
+    plans = [budget.plan(PHOTO, int(gib * GIB)) for gib in (1.4, 1.2, 1.0, 0.8)]
     tiles = [plan.tile_px for plan in plans]
     assert tiles == sorted(tiles, reverse=True)
-    for plan, budget in zip(plans, (1.4, 1.2, 1.0, 0.8), strict=True):
+    for plan, gib in zip(plans, (1.4, 1.2, 1.0, 0.8), strict=True):
         assert plan.strip_rows is not None
         held = PHOTO.stages * (5 * plan.strip_rows + 4 * PHOTO.overlap_px) * PHOTO.width * 12
-        assert held + plan.tile_px * PHOTO.bytes_per_px + PHOTO.stored_bytes < budget * GIB
-        for rows in memory.STRIP_ROWS:  # no other number of rows, with the tile that is left to it, reads less
+        assert held + plan.tile_px * PHOTO.bytes_per_px + PHOTO.stored_bytes < gib * GIB
+        for rows in budget.STRIP_ROWS:  # no other number of rows, with the tile that is left to it, reads less
             tile = plan.tile_px + 5 * PHOTO.stages * PHOTO.width * 12 * (plan.strip_rows - rows) // PHOTO.bytes_per_px
             if tile >= (64 + 2 * PHOTO.overlap_px) ** 2:
-                tile = min(tile - 1, memory.LARGEST_TILE_PX)
-                assert memory._pixels_read(PHOTO, rows, tile) >= memory._pixels_read(
+                tile = min(tile - 1, budget.LARGEST_TILE_PX)
+                assert budget._pixels_read(PHOTO, rows, tile) >= budget._pixels_read(
                     PHOTO, plan.strip_rows, plan.tile_px
                 )
 
 
 def test_too_little_names_what_is_enough() -> None:
     with pytest.raises(ConfigError, match="--max-memory") as caught:
-        memory.plan(PHOTO, 300 * 2**20)
+        budget.plan(PHOTO, 300 * 2**20)
     enough = int(str(caught.value).split("--max-memory ")[1].split("M")[0])
-    assert memory.plan(PHOTO, enough * 2**20).strip_rows == memory.STRIP_ROWS[-1]
+    assert budget.plan(PHOTO, enough * 2**20).strip_rows == budget.STRIP_ROWS[-1]
     with pytest.raises(ConfigError):
-        memory.plan(PHOTO, (enough - 1) * 2**20)
+        budget.plan(PHOTO, (enough - 1) * 2**20)
 
 
 def test_networks_that_see_everything_get_the_whole_frame_or_fading_tiles() -> None:
     paper = replace(PHOTO, overlap_px=0, bytes_per_px=800)
-    assert memory.plan(paper, 32 * GIB) == memory.Plan(24_000_000, None)
-    sides = [memory.plan(paper, int(budget * GIB)).faded_px for budget in (4.0, 1.0, 0.8, 0.6)]
+    assert budget.plan(paper, 32 * GIB) == budget.Plan(24_000_000, None)
+    sides = [budget.plan(paper, int(gib * GIB)).faded_px for gib in (4.0, 1.0, 0.8, 0.6)]
     assert sides == sorted(sides, reverse=True)
     assert sides[0] == 1024
     assert sides[-1] < 1024
     with pytest.raises(ConfigError, match="--max-memory") as caught:
-        memory.plan(paper, 400 * 2**20)
+        budget.plan(paper, 400 * 2**20)
     enough = int(str(caught.value).split("--max-memory ")[1].split("M")[0])
-    assert memory.plan(paper, enough * 2**20).faded_px == memory.FADED_SIDES[-1]
+    assert budget.plan(paper, enough * 2**20).faded_px == budget.FADED_SIDES[-1]
 
 
 @pytest.mark.parametrize(
     ("text", "size"), [("2G", 2 * GIB), ("1.5g", 1.5 * GIB), ("800M", 800 * 2**20), ("70 KiB", 71680)]
 )
 def test_sizes(text: str, size: float) -> None:
-    assert memory.parse_size(text) == size
+    assert budget.parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "0", "2 X", "two"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ConfigError, match="2G"):
-        memory.parse_size(text)
+        budget.parse_size(text)
 
 
 def test_the_default_is_half_of_what_is_free() -> None:
     import psutil
 
-    assert 0 < memory.default_budget() <= psutil.virtual_memory().total / 2
-
-
-def test_memory_that_is_kept_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    import psutil
-
-    free = psutil.virtual_memory()._replace(available=GIB)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
-    assert memory.default_budget(GIB // 2) == memory.default_budget() + GIB // 4
+    assert 0 < budget.default_budget() <= psutil.virtual_memory().total / 2

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 import golfdeblur
-from golfdeblur import backends, offline, runtime
+from golfdeblur import offline, runtimes
+from golfdeblur.engine.runner import Runner, open_runner
 from golfdeblur.errors import ConfigError
+from golfdeblur.runtimes import Session, onnx
+from golfdeblur.runtimes import openvino as openvino_runtime
+from golfdeblur.weights import EMBEDDED, find_weights
 
 CPU_RUNTIMES = ["onnxruntime", "openvino", "torch"]
 ODD = (1, 3, 75, 131)
@@ -22,15 +26,15 @@ def x() -> np.ndarray:
 @pytest.fixture(scope="module")
 def reference(x: np.ndarray) -> np.ndarray:
     """The embedded F in torch float32."""
-    return runtime.find_weights("fast").load("F", "torch")(x)
+    return open_runner(find_weights("fast").f, "torch")(x)
 
 
 @pytest.mark.parametrize("name", CPU_RUNTIMES)
 @pytest.mark.parametrize("letter", ["F", "G"])
 def test_every_runtime_computes_the_same(name: str, letter: str, x: np.ndarray) -> None:
-    weights = runtime.find_weights("fast")
-    out = weights.load(letter, name)(x)
-    expected = weights.load(letter, "torch")(x)
+    file = find_weights("fast").networks[letter]
+    out = open_runner(file, name)(x)
+    expected = open_runner(file, "torch")(x)
     assert out.shape == ODD
     assert np.abs(np.rint(255 * out) - np.rint(255 * expected)).max() <= 1
     assert np.abs(out - expected).max() < 1e-4
@@ -38,11 +42,11 @@ def test_every_runtime_computes_the_same(name: str, letter: str, x: np.ndarray) 
 
 def test_openvino_gets_operations_that_it_computes_fast(x: np.ndarray) -> None:
     openvino = offline.openvino()
-    folder, core, x = runtime.EMBEDDED / "fast", openvino.Core(), x[:, :, :72, :128]
+    folder, core, x = EMBEDDED / "fast", openvino.Core(), x[:, :, :72, :128]
     for letter, shuffles, given in (("F", 3, np.concatenate([x, 0.1 * x], axis=1)), ("G", 2, x)):
         model = core.read_model(folder / f"{letter}.onnx")
         before = core.compile_model(model.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)[0]
-        made = backends._for_openvino(model, openvino.opset13)
+        made = openvino_runtime.with_faster_operations(model, openvino.opset13)
         kinds = [node.get_type_name() for node in made.get_ordered_ops()]
         assert kinds.count("DepthToSpace") == shuffles
         assert "Transpose" not in kinds
@@ -54,15 +58,15 @@ def test_openvino_gets_operations_that_it_computes_fast(x: np.ndarray) -> None:
 @pytest.mark.parametrize("name", ["openvino-bf16", "torch-bf16", "onnxruntime-int8"])
 def test_reduced_precision_agrees_or_is_refused(name: str, x: np.ndarray, reference: np.ndarray) -> None:
     try:
-        runner = runtime.find_weights("fast").load("F", name)
+        runner = open_runner(find_weights("fast").f, name)
     except ConfigError as error:
-        assert f"{backends.REDUCED[name]:.0f} are needed" in str(error)  # noqa: PT017 (it depends on the processor)
+        assert f"{runtimes.REDUCED[name]:.0f} are needed" in str(error)  # noqa: PT017 (it depends on the processor)
         return
-    assert -10 * np.log10(np.square(runner(x) - reference).mean()) >= backends.REDUCED[name] - 5
+    assert -10 * np.log10(np.square(runner(x) - reference).mean()) >= runtimes.REDUCED[name] - 5
 
 
 def test_a_runtime_that_is_too_inexact_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "agreement_db", lambda *a, **k: 49.0)
+    monkeypatch.setattr(runtimes, "agreement_db", lambda *a, **k: 49.0)
     with pytest.raises(ConfigError, match=r"'torch-bf16' agrees with float32 only to 49.0 dB"):
         golfdeblur.load(tiny_model, runtime="torch-bf16")
     golfdeblur.load(tiny_model, runtime="torch")
@@ -71,7 +75,7 @@ def test_a_runtime_that_is_too_inexact_is_refused(tiny_model: Path, monkeypatch:
 
 
 def test_agreement_is_a_psnr() -> None:
-    found = backends.agreement_db(lambda x: x + np.float32(0.01), lambda x: x, multiple_px=8)
+    found = runtimes.agreement_db(lambda x: x + np.float32(0.01), lambda x: x, multiple_px=8)
     assert found == pytest.approx(40, abs=0.01)
 
 
@@ -83,7 +87,7 @@ def test_unknown_and_missing_runtimes_say_what_to_do(tiny_model: Path, monkeypat
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(ConfigError, match=r"golfdeblur\[openvino\]"):
         golfdeblur.load(tiny_model, runtime="openvino")
-    assert backends.resolve("auto") == "onnxruntime"
+    assert runtimes.resolve("auto") == "onnxruntime"
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider'")
@@ -91,18 +95,18 @@ def test_a_gpu_that_does_not_start_is_named_and_auto_goes_on(tiny_model: Path, m
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     # Installed, but without its libraries: onnxruntime itself would go on with the processor.
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
-    assert backends.resolve("auto") == "cuda"
+    assert runtimes.resolve("auto") == "cuda"
     with pytest.raises(ConfigError, match="'cuda' is installed, but does not start here"):
         golfdeblur.load(tiny_model, runtime="cuda")
-    assert golfdeblur.load(tiny_model).f.runtime == "onnxruntime"
+    assert golfdeblur.load(tiny_model).runtime == "onnxruntime"
 
 
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 @pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_every_runtime_says_that_memory_ran_out(name: str) -> None:
-    weights = runtime.find_weights("fast")
-    path = weights.folder / weights.config["networks"]["G"]["file"]
-    network = backends.open_network(name, path.read_bytes(), path)
+    weights = find_weights("fast")
+    path = weights.networks["G"].path
+    network = runtimes.open_network(name, path.read_bytes(), path)
     larger_than_addresses = np.broadcast_to(np.float32(0.5), (1, 3, 2**24, 2**24))  # itself four bytes
     with pytest.raises(MemoryError):
         network(larger_than_addresses)
@@ -118,11 +122,11 @@ def test_memory_that_runs_out_halves_the_tiles(x: np.ndarray) -> None:
         return tile + 1
 
     large = np.zeros((1, 3, 1000, 1000), np.float32)
-    runner = runtime.Runner(scarce, multiple_px=8, overlap_px=24)
+    runner = Runner(Session(scarce, ""), multiple_px=8, overlap_px=24)
     assert (runner(large) == 1).all()
     assert asked[0] == 1_000_000
     assert max(asked[-5:]) <= 300_000
-    never = runtime.Runner(lambda tile: scarce(np.zeros((1, 3, 1000, 1000))), multiple_px=8, overlap_px=24)
+    never = Runner(Session(lambda tile: scarce(np.zeros((1, 3, 1000, 1000))), ""), multiple_px=8, overlap_px=24)
     with pytest.raises(MemoryError):
         never(large)
 
@@ -130,8 +134,8 @@ def test_memory_that_runs_out_halves_the_tiles(x: np.ndarray) -> None:
 def test_networks_run_in_the_memory_of_each_other_and_give_it_back() -> None:
     script = """
 import json, numpy as np, psutil
-from golfdeblur import deblur
-model = deblur.load("fast", runtime="onnxruntime")
+from golfdeblur.model import load
+model = load("fast", runtime="onnxruntime")
 taken = lambda: psutil.Process().memory_info().rss / 2**20
 x = np.random.default_rng(0).random((1, 3, 1008, 1504), np.float32)
 small = x[:, :, :64, :64]
@@ -141,8 +145,8 @@ figures = {}
 for name, step in {"F": model.f, "G": model.g, "F again": model.f}.items():
     step(x)
     figures[name] = taken() - start
-model.f.release()
-print(json.dumps({**figures, "released": taken() - start, "in turns": model.f.in_turns}))
+model.f.session.shrink()
+print(json.dumps({**figures, "released": taken() - start, "in turns": model.f.session.in_turns}))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     mib = json.loads(done.stdout)
@@ -154,16 +158,16 @@ print(json.dumps({**figures, "released": taken() - start, "in turns": model.f.in
 
 
 def test_memory_that_another_library_shares_is_left_alone(x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = runtime.find_weights("fast")
-    ours = weights.load("F", "onnxruntime")
-    assert ours.in_turns
-    assert not weights.load("F", "onnxruntime-int8").in_turns  # its need is counted otherwise
+    file = find_weights("fast").f
+    ours = open_runner(file, "onnxruntime")
+    assert ours.session.in_turns
+    assert not open_runner(file, "onnxruntime-int8").session.in_turns  # its need is counted otherwise
 
     def registered(info: object, arena: object) -> None:
         raise RuntimeError("An allocator for this device has already been registered for sharing.")
 
     monkeypatch.setattr("onnxruntime.create_and_register_allocator", registered)
-    monkeypatch.setattr(backends, "_shared_memory", backends._shared_memory.__wrapped__)  # asked once otherwise
-    alone = weights.load("F", "onnxruntime")
-    assert not alone.in_turns
+    monkeypatch.setattr(onnx, "_shared_memory", onnx._shared_memory.__wrapped__)  # asked once otherwise
+    alone = open_runner(file, "onnxruntime")
+    assert not alone.session.in_turns
     assert np.array_equal(alone(x), ours(x))

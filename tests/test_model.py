@@ -1,6 +1,7 @@
 import concurrent.futures
-import copy
 import json
+import multiprocessing
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,15 +12,19 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import deblur, memory, runtime
+from golfdeblur import sharpness
+from golfdeblur.engine import budget, passes
+from golfdeblur.engine.passes import Restored, Stages, whole_frames
 from golfdeblur.errors import ConfigError, ImageError, WeightsError
-from golfdeblur.picture import from_samples
-from golfdeblur.strokes import strokes
+from golfdeblur.files.picture import from_samples
+from golfdeblur.golf import strokes
+from golfdeblur.model import Model, load
+from golfdeblur.weights import EMBEDDED, embedded_names, find_weights
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model: Path) -> deblur.Model:
-    return deblur.load(tiny_model)
+def model(tiny_model: Path) -> Model:
+    return load(tiny_model)
 
 
 # strokes
@@ -55,7 +60,7 @@ def test_impossible_steps(steps: int) -> None:
     "shape", [(1, 1), (1, 50), (50, 1), (7, 9), (64, 64), (65, 127), (33, 40, 1), (33, 40, 2), (33, 40, 3), (33, 40, 4)]
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
-def test_an_array_comes_back_in_its_shape_and_type(model: deblur.Model, shape: tuple[int, ...], dtype: type) -> None:
+def test_an_array_comes_back_in_its_shape_and_type(model: Model, shape: tuple[int, ...], dtype: type) -> None:
     rng = np.random.default_rng(0)
     given = (
         rng.random(shape).astype(dtype)
@@ -73,7 +78,7 @@ def test_an_array_comes_back_in_its_shape_and_type(model: deblur.Model, shape: t
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
-def test_a_pillow_image_comes_back_in_its_mode(model: deblur.Model, photo: np.ndarray, mode: str) -> None:
+def test_a_pillow_image_comes_back_in_its_mode(model: Model, photo: np.ndarray, mode: str) -> None:
     given = (
         Image.fromarray(photo[:, :, 0].astype(np.uint16) * 257)
         if mode == "I;16"
@@ -83,7 +88,7 @@ def test_a_pillow_image_comes_back_in_its_mode(model: deblur.Model, photo: np.nd
     assert (out.mode, out.size) == (given.mode, given.size)
 
 
-def test_a_path_gives_a_path_beside_it(model: deblur.Model, jpeg: Path) -> None:
+def test_a_path_gives_a_path_beside_it(model: Model, jpeg: Path) -> None:
     out = model.deblur(jpeg)
     assert out == jpeg.with_name("photo-deblurred.jpg")
     assert Image.open(out).size == Image.open(jpeg).size
@@ -92,7 +97,7 @@ def test_a_path_gives_a_path_beside_it(model: deblur.Model, jpeg: Path) -> None:
         model.deblur(jpeg.with_name("b.jpg"))
 
 
-def test_strokes_are_a_generator_of_the_same_kind(model: deblur.Model, photo: np.ndarray) -> None:
+def test_strokes_are_a_generator_of_the_same_kind(model: Model, photo: np.ndarray) -> None:
     made = model.strokes(photo, steps=2)
     assert next(made).shape == photo.shape
     last = list(made)[-1]
@@ -102,12 +107,12 @@ def test_strokes_are_a_generator_of_the_same_kind(model: deblur.Model, photo: np
 @pytest.mark.parametrize(
     "wrong", [np.full((4, 4, 3), 2.0), np.full((4, 4, 3), np.nan), np.zeros((4, 4), bool), 5, None]
 )
-def test_what_is_no_picture(model: deblur.Model, wrong: object) -> None:
+def test_what_is_no_picture(model: Model, wrong: object) -> None:
     with pytest.raises(ImageError):
         model.deblur(wrong)
 
 
-def test_grey_stays_grey(model: deblur.Model, photo: np.ndarray) -> None:
+def test_grey_stays_grey(model: Model, photo: np.ndarray) -> None:
     grey = photo[:, :, 0]
     colour = np.repeat(grey[:, :, None], 3, axis=2)
     expected = model.deblur(colour).astype(float).mean(2)
@@ -117,60 +122,61 @@ def test_grey_stays_grey(model: deblur.Model, photo: np.ndarray) -> None:
 # weights
 
 
-def test_tiles_of_a_large_picture_equal_the_full_frame(model: deblur.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_of_a_large_picture_equal_the_full_frame(model: Model) -> None:
     x = np.random.default_rng(0).random((1, 3, 150, 201), np.float32)
     whole = model.f(x)
-    monkeypatch.setattr(model.f, "tile_px", 64 * 64)
-    assert np.abs(model.f(x) - whole).max() <= 1e-6
+    assert np.abs(model.f(x, tile_px=64 * 64) - whole).max() <= 1e-6
 
 
 @pytest.mark.parametrize("size", [(152, 200), (150, 201)])  # whole cells, and a border that is padded
-def test_strokes_that_reuse_memory_equal_those_that_do_not(
-    model: deblur.Model, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
-) -> None:
+def test_strokes_that_reuse_memory_equal_those_that_do_not(model: Model, size: tuple[int, int]) -> None:
     assert model.g is not None
     picture = from_samples(np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8))
-    for network in (model.f, model.g):
-        monkeypatch.setattr(network, "tile_px", 64 * 64)
+    stages, plan = Stages(model.f, model.g, 4), budget.Plan(64 * 64, None)
     x = picture.rows(0, size[0])
-    for stroke in model.iterate(picture, steps=4, stop_below=0):
-        x = model.g(x) if stroke.index else model.f(x)
+    for stroke in whole_frames(picture, stages, plan, stop_below=0):
+        x = (model.g if stroke.index else model.f)(x, tile_px=64 * 64)
         assert np.array_equal(stroke.pixels, x)
 
 
-def test_pictures_follow_each_other_in_the_same_memory_but_not_at_once(
-    model: deblur.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "plan", lambda need, budget: memory.Plan(64 * 64, None))
+def test_a_model_is_safe_in_threads(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "plan", lambda need, most: budget.Plan(64 * 64, None))
     rng = np.random.default_rng(0)
     sizes = [(152, 200), (200, 152), (152, 200), (90, 70), (152, 200)] * 2  # upright, lying, and another size
     pictures = [from_samples(rng.integers(0, 255, (*size, 3), np.uint8)) for size in sizes]
-    alone = []
-    for picture in pictures:
-        model._kept.clear()
-        alone.append(model.run(picture, stop_below=0.0).picture.colour)
-    at = model._kept[0].ctypes.data
-    again = [model.run(picture, stop_below=0.0).picture.colour for picture in pictures[:3]]
-    assert model._kept[0].ctypes.data == at
-    again += [model.run(picture, stop_below=0.0).picture.colour for picture in pictures[3:]]
+    alone = [load(model.weights.folder).restore(picture, stop_below=0.0).picture.colour for picture in pictures]
+    again = [model.restore(picture, stop_below=0.0).picture.colour for picture in pictures]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        at_once = pool.map(lambda picture: model.run(picture, stop_below=0.0).picture.colour, pictures)
+        at_once = pool.map(lambda picture: model.restore(picture, stop_below=0.0).picture.colour, pictures)
     for one, two, three in zip(alone, again, at_once, strict=True):
         assert np.array_equal(one, two)
         assert np.array_equal(one, three)
 
 
+def restored_elsewhere(model: Model, pixels: np.ndarray) -> np.ndarray:
+    return model.deblur(pixels)
+
+
+def test_a_model_goes_to_another_process(model: Model, photo: np.ndarray) -> None:
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert np.array_equal(pool.submit(restored_elsewhere, model, photo).result(), model.deblur(photo))
+    copied = pickle.loads(pickle.dumps(load(model.weights.folder, max_memory=2**30)))
+    assert (copied.weights, copied.runtime, copied.max_memory) == (model.weights, "onnxruntime", 2**30)
+
+
 def test_memory_of_larger_tiles_is_given_back_before_smaller_ones_are_counted_on(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = deblur.load(tiny_model)
+    model = load(tiny_model)
     picture = from_samples(np.random.default_rng(0).integers(0, 255, (150, 201, 3), np.uint8))
     released: list[int] = []
-    monkeypatch.setattr(model.f, "release", lambda: released.append(model.f.tile_px))
-    for tile_px in (96 * 96, 96 * 96, 64 * 64, 96 * 96):
-        monkeypatch.setattr(memory, "plan", lambda need, budget, tile_px=tile_px: memory.Plan(tile_px, None))
-        model.run(picture)
-    assert released == [memory.LARGEST_TILE_PX, 96 * 96]
+    stages = Stages(model.f, model.g, 1)
+    monkeypatch.setattr(model.f.session, "_release", lambda: released.append(plans[0]))
+    plans = [160 * 160, 96 * 96, 96 * 96, 64 * 64, 96 * 96]
+    while plans:
+        passes.restore(picture, stages, budget.Plan(plans[0], None), stop_below=0.0)
+        del plans[0]
+    assert released == [96 * 96, 64 * 64]
 
 
 def test_instance_norm_in_too_little_memory_fades_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,11 +189,11 @@ def test_instance_norm_in_too_little_memory_fades_tiles(tmp_path: Path, monkeypa
     for letter in ("F", "G"):
         checkpoint.save_network(tmp_path / f"{letter}.safetensors", network, {})
     export.export(tmp_path / "F.safetensors", tmp_path / "G.safetensors", tmp_path / "m", name="m", notes={})
-    loaded = deblur.load(tmp_path / "m")
+    loaded = load(tmp_path / "m")
     picture = from_samples(np.random.default_rng(0).integers(0, 255, (300, 420, 3), np.uint8))
-    whole = loaded.run(picture, steps=1, stop_below=0.0)
-    monkeypatch.setattr(memory, "plan", lambda need, budget: memory.Plan(256**2, None, 256))
-    tiled = loaded.run(picture, steps=1)
+    whole = loaded.restore(picture, steps=1, stop_below=0.0)
+    monkeypatch.setattr(budget, "plan", lambda need, most: budget.Plan(256**2, None, 256))
+    tiled = loaded.restore(picture, steps=1)
     assert tiled.picture.size == picture.size
     assert tiled.changes == pytest.approx(whole.changes, rel=0.1)
     difference = tiled.picture.colour.astype(float) - whole.picture.colour
@@ -235,14 +241,14 @@ def test_an_unknown_model_names_the_known() -> None:
 # the embedded model
 
 
-@pytest.mark.parametrize("name", runtime.embedded_names())
+@pytest.mark.parametrize("name", embedded_names())
 def test_the_embedded_weights_match_their_networks(name: str) -> None:
-    config = runtime.find_weights(name).config
+    config = find_weights(name).config()
     from golfdeblur.learning import checkpoint, networks
 
     total = 0
     for letter, entry in config["networks"].items():
-        network, _ = checkpoint.load_network(runtime.EMBEDDED / name / f"{letter}.safetensors")
+        network, _ = checkpoint.load_network(EMBEDDED / name / f"{letter}.safetensors")
         assert network.spec == getattr(networks.PRESETS[name], letter.lower())
         assert entry["parameters"] == networks.count_parameters(network)
         assert entry["receptive_field_px"] == network.receptive_field_px
@@ -252,20 +258,20 @@ def test_the_embedded_weights_match_their_networks(name: str) -> None:
     assert total <= 600_000
 
 
-def test_the_embedded_model_runs_tiles_like_the_full_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_model_runs_tiles_like_the_full_frame() -> None:
     model = golfdeblur.load()
     x = np.random.default_rng(0).random((1, 3, 264, 400), np.float32)
     for runner in (model.f, model.g):
-        whole = runner(x)
-        monkeypatch.setattr(runner, "tile_px", 256 * 256)
-        assert np.abs(runner(x) - whole).max() <= 1e-6
+        assert np.abs(runner(x, tile_px=256 * 256) - runner(x)).max() <= 1e-6
 
 
-def test_a_model_that_names_no_overlap_overlaps_by_its_receptive_field() -> None:
-    weights = copy.deepcopy(runtime.find_weights("fast"))
-    assert weights.load("F").overlap_px == 96
-    del weights.network("F")["overlap_px"]  # as in models exported before 2026-11-29
-    assert weights.load("F").overlap_px == 112
+def test_a_model_that_names_no_overlap_overlaps_by_its_receptive_field(tmp_path: Path) -> None:
+    folder = copy_model(EMBEDDED / "fast", tmp_path)
+    assert find_weights(folder).f.overlap_px == 96
+    config = json.loads((folder / "config.json").read_text())
+    del config["networks"]["F"]["overlap_px"]  # as in models exported before 2026-11-29
+    (folder / "config.json").write_text(json.dumps(config))
+    assert find_weights(folder).f.overlap_px == 112
 
 
 def test_importing_is_quick_and_brings_no_torch() -> None:
@@ -281,18 +287,18 @@ def test_importing_is_quick_and_brings_no_torch() -> None:
 def test_a_result_that_is_no_sharper_is_not_kept(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
     model = golfdeblur.load()
     picture = from_samples(photo)
-    monkeypatch.setattr(deblur, "SHARP_BELOW", 0.0)
-    restored = deblur.Restored(picture, [0.02], settled=False)  # the picture itself as its result
-    monkeypatch.setattr(deblur.Model, "run", lambda *a, **k: restored)
-    assert "no sharper" in str(model.why_keep(picture, restored))
-    monkeypatch.setattr(deblur.Model, "run", lambda *a, **k: deblur.Restored(picture, [0.01], settled=False))
-    assert model.why_keep(picture, restored) is None
+    monkeypatch.setattr(sharpness, "SHARP_BELOW", 0.0)
+    restored = Restored(picture, [0.02], settled=False)  # the picture itself as its result
+    monkeypatch.setattr(Model, "restore", lambda *a, **k: restored)
+    assert "no sharper" in str(sharpness.why_keep(model, picture, restored))
+    monkeypatch.setattr(Model, "restore", lambda *a, **k: Restored(picture, [0.01], settled=False))
+    assert sharpness.why_keep(model, picture, restored) is None
 
 
 def test_blurriness_is_a_share_of_the_steps_between_pixels() -> None:
     ramp = np.repeat(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], 1100, axis=0).repeat(3, axis=2)
     # Steps of 2 grey levels across, none down: a mean of about 1 grey level.
-    assert deblur.blurriness(from_samples(ramp), 0.5 / 255) == pytest.approx(0.5, rel=0.02)
+    assert sharpness.blurriness(from_samples(ramp), 0.5 / 255) == pytest.approx(0.5, rel=0.02)
 
 
 # any size within a budget of memory
@@ -302,15 +308,15 @@ def test_strips_give_the_same_picture_as_whole_frames(monkeypatch: pytest.Monkey
     model = golfdeblur.load()
     blurry = np.random.default_rng(0).integers(0, 256, (413, 301, 3), np.uint8)
     blurry = np.asarray(Image.fromarray(blurry).resize((601, 827), Image.Resampling.BICUBIC))
-    whole = model.run(from_samples(blurry), steps=2)
-    monkeypatch.setattr(memory, "plan", lambda need, budget: memory.Plan(500 * 400, 64))
-    strips = model.run(from_samples(blurry), steps=2)
+    whole = model.restore(from_samples(blurry), steps=2)
+    monkeypatch.setattr(budget, "plan", lambda need, most: budget.Plan(500 * 400, 64))
+    strips = model.restore(from_samples(blurry), steps=2)
     assert np.array_equal(strips.picture.colour, whole.picture.colour)
     assert strips.changes == pytest.approx(whole.changes, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-def test_a_self_ensemble_is_the_mean_over_all_turns(model: deblur.Model, photo: np.ndarray, kind: type) -> None:
+def test_a_self_ensemble_is_the_mean_over_all_turns(model: Model, photo: np.ndarray, kind: type) -> None:
     white = 1 if kind is np.float32 else np.iinfo(kind).max
     y = (photo / 255 * white).astype(kind)
     turned = [np.rot90(side, k) for side in (y, y[:, ::-1]) for k in range(4)]
@@ -324,11 +330,11 @@ def test_a_self_ensemble_is_the_mean_over_all_turns(model: deblur.Model, photo: 
 
 
 def test_a_self_ensemble_keeps_alpha_and_counts_its_memory(
-    model: deblur.Model, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    model: Model, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs: list[int] = []
-    plan = memory.plan
-    monkeypatch.setattr(memory, "plan", lambda need, budget: needs.append(need.stored_bytes) or plan(need, budget))
+    plan = budget.plan
+    monkeypatch.setattr(budget, "plan", lambda need, most: needs.append(need.stored_bytes) or plan(need, most))
     samples = np.concatenate([photo, photo[:, :, :1]], axis=2)
     assert np.array_equal(model.deblur(samples, self_ensemble=True)[:, :, 3], samples[:, :, 3])
     model.deblur(samples)
@@ -338,8 +344,8 @@ def test_a_self_ensemble_keeps_alpha_and_counts_its_memory(
 def test_every_stroke_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
     model = golfdeblur.load()
     whole = list(model.strokes(photo, steps=1))
-    monkeypatch.setattr(memory, "plan", lambda need, budget: memory.Plan(500 * 400, 64))
-    monkeypatch.setattr(deblur.Model, "iterate", None)  # would hold whole frames
+    monkeypatch.setattr(budget, "plan", lambda need, most: budget.Plan(500 * 400, 64))
+    monkeypatch.setattr(passes, "whole_frames", None)
     strips = list(model.strokes(photo, steps=1))
     assert len(strips) == len(whole) == 2
     assert all(np.array_equal(a, b) for a, b in zip(strips, whole, strict=True))

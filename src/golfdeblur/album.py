@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from golfdeblur import deblur, image
 from golfdeblur.errors import ConfigError, ImageError
+from golfdeblur.files import image
+from golfdeblur.files.names import output_suffix
+from golfdeblur.model import Model
 
 MANIFEST = "golf-manifest.jsonl"
 
@@ -67,7 +69,7 @@ def find(folder: Path, out: Path) -> Found:
         elif suffix not in image.SUFFIXES:
             skipped += 1
         else:
-            target = out / inside.with_suffix(deblur.output_suffix(path))
+            target = out / inside.with_suffix(output_suffix(path))
             if images in target.resolve().parents and not out_is_inside:
                 refused.append(f"{path} would be written to {target}, among its images; give another --out-dir.")
             elif (first := taken.setdefault(target, path)) is path:
@@ -144,10 +146,10 @@ class Manifest:
             os.close(handle)
 
 
-def settings(model: deblur.Model, steps: int, *, self_ensemble: bool, keep_sharp: bool, int8: bool) -> dict[str, Any]:
+def settings(model: Model, steps: int, *, self_ensemble: bool, keep_sharp: bool, int8: bool) -> dict[str, Any]:
     """Return what results of `model` depend on; with `int8` its 8-bit networks compute them."""
-    entries = model.weights.config["networks"].items()
-    hashes = {letter: (entry["int8"] if int8 else entry)["sha256"] for letter, entry in entries}
+    files = model.weights.networks.items()
+    hashes = {letter: file.int8_sha256 if int8 else file.sha256 for letter, file in files}
     return {"networks": hashes, "steps": steps, "self_ensemble": self_ensemble, "keep_sharp": keep_sharp}
 
 

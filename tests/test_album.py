@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import folder, image
+from golfdeblur.album import MANIFEST, file_hash
 from golfdeblur.cli import files
 from golfdeblur.errors import ImageError
+from golfdeblur.files import image
 
 from .test_cli import fails, golf
 
@@ -34,7 +35,7 @@ def written(out: Path) -> list[str]:
     return sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file())
 
 
-RESULTS = ["a.jpg", "day 1/b.png", "day 1/sea/c.tif", folder.MANIFEST]
+RESULTS = ["a.jpg", "day 1/b.png", "day 1/sea/c.tif", MANIFEST]
 
 
 def test_a_folder_keeps_its_structure_and_a_second_run_does_what_is_missing(
@@ -58,8 +59,8 @@ def test_a_folder_keeps_its_structure_and_a_second_run_does_what_is_missing(
     assert Image.open(out / "day 1/b.png").size == Image.open(album / "day 1/b.png").size
     assert golf(*command, "--steps", 1).stdout.splitlines()[-1].startswith("3 deblurred")  # other settings
 
-    entry = json.loads((out / folder.MANIFEST).read_text().splitlines()[-1])
-    assert entry["input_sha256"] == folder.file_hash(album / entry["name"])
+    entry = json.loads((out / MANIFEST).read_text().splitlines()[-1])
+    assert entry["input_sha256"] == file_hash(album / entry["name"])
     assert entry["settings"]["steps"] == 1
 
 
@@ -159,7 +160,7 @@ def test_of_two_photos_with_one_result_the_second_is_named(album: Path, tmp_path
 
 
 def test_a_manifest_cut_short_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
-    manifest = folder.Manifest(tmp_path, {})
+    manifest = album.Manifest(tmp_path, {})
     manifest.path.write_text('{"name": "a", "n": 1}\n{"name": "a", "n": 2}\n{"name": "b", "out')
     assert manifest.entries() == {"a": {"name": "a", "n": 2}}
 
@@ -206,16 +207,16 @@ def test_a_result_without_its_line_is_made_again(album: Path, tmp_path: Path, ti
     out = tmp_path / "out"
     command = ("deblur", album, "-r", "--out-dir", out, "-m", tiny_model)
     golf(*command)
-    lines = (out / folder.MANIFEST).read_text().splitlines()
-    (out / folder.MANIFEST).write_text("\n".join(lines[:-1]) + "\n")  # killed between the file and its line
+    lines = (out / MANIFEST).read_text().splitlines()
+    (out / MANIFEST).write_text("\n".join(lines[:-1]) + "\n")  # killed between the file and its line
     assert "output_sha256" not in json.loads(lines[-2])
     assert golf(*command).stdout.splitlines()[-1].startswith("1 deblurred, 2 done before")
 
 
 def test_a_file_that_another_process_has_just_written_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = folder.Job(tmp_path / "a.png", tmp_path / "out.png", "a.png")
+    job = album.Job(tmp_path / "a.png", tmp_path / "out.png", "a.png")
     job.source.write_bytes(b"source")
-    manifest, other = folder.Manifest(tmp_path, {}), folder.Manifest(tmp_path, {})
+    manifest, other = album.Manifest(tmp_path, {}), album.Manifest(tmp_path, {})
     check = image.check_writable
 
     def another_is_faster(path: Path, *, force: bool) -> None:
@@ -226,7 +227,7 @@ def test_a_file_that_another_process_has_just_written_is_ours(tmp_path: Path, mo
     monkeypatch.setattr(image, "check_writable", another_is_faster)
     manifest.check_writable(job, force=False)
     monkeypatch.undo()
-    other.record(job, folder.file_hash(job.source), {})
+    other.record(job, file_hash(job.source), {})
     manifest.check_writable(job, force=False)
     job.target.write_bytes(b"the user's")
     with pytest.raises(ImageError, match="exists already"):

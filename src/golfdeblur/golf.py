@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from golfdeblur import bands
 from golfdeblur.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,6 +19,9 @@ STEPS = 3
 MOST_STEPS = 100
 STOP_BELOW = 0.1 / 255
 """A stroke that changes the mean pixel by less than a tenth of a grey level is the last."""
+
+SUMMED_PX = 2**17
+"""Pixels whose change is summed up at once: a large frame of differences would not fit the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,6 @@ class Stroke:
     """Mean |x_i - x_{i-1}| (for x_0: from y), in units of the pixel range [0, 1]."""
     settled: bool
     """The change fell under the threshold, so this is the last stroke."""
-
-
-def total_change(x: np.ndarray, before: np.ndarray) -> float:
-    """Return the sum of |x - before| over (B, 3, H, W)."""
-
-    def change(top: int, bottom: int) -> float:
-        moved = abs(x[:, :, top:bottom] - before[:, :, top:bottom])
-        return float(moved.sum(axis=3).sum(dtype="float64"))
-
-    return sum(bands.each(change, *x.shape[2:]))
-
-
-def check_steps(steps: int) -> None:
-    """Raise ConfigError for negative or more than 100 steps."""
-    if not 0 <= steps <= MOST_STEPS:
-        raise ConfigError(f"{steps} steps are asked for; 0 to {MOST_STEPS} are allowed, and {STEPS} are usual.")
 
 
 def strokes(
@@ -73,3 +59,19 @@ def strokes(
         yield Stroke(index, x, change, settled)
         if settled:
             return
+
+
+def total_change(x: np.ndarray, before: np.ndarray) -> float:
+    """Return the sum of |x - before| over (B, 3, H, W)."""
+    height, width = x.shape[2:]
+    rows, total = max(2, SUMMED_PX // width // 2 * 2), 0.0
+    for top in range(0, height, rows):
+        moved = abs(x[:, :, top : top + rows] - before[:, :, top : top + rows])
+        total += float(moved.sum(axis=3).sum(dtype="float64"))
+    return total
+
+
+def check_steps(steps: int) -> None:
+    """Raise ConfigError for negative or more than 100 steps."""
+    if not 0 <= steps <= MOST_STEPS:
+        raise ConfigError(f"{steps} steps are asked for; 0 to {MOST_STEPS} are allowed, and {STEPS} are usual.")

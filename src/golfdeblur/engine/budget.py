@@ -30,7 +30,7 @@ WHOLE_BYTES_PER_PX = 30
 """Full frames of float32: what a stroke gets, what it makes, and half of one for what comes and goes."""
 
 
-HINT_BYTES_PER_PX = 4
+COARSE_BYTES_PER_PX = 4
 """What an F of several scales adds to the picture at half the size, float32, and a little more while it is made."""
 
 
@@ -61,6 +61,11 @@ class Plan:
     faded_px: int | None = None
     """Side of tiles that go through all stages and fade into each other: where no overlap would make them exact."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whole frames go through one stage after another."""
+        return self.strip_rows is None and self.faded_px is None
+
 
 def plan(need: Need, budget: int) -> Plan:
     """Choose whole frames if they fit into `budget` bytes, else those strips whose overlaps cost least.
@@ -90,9 +95,9 @@ def plan(need: Need, budget: int) -> Plan:
 
 def _pixels_read(need: Need, rows: int, tile_px: int) -> int:
     """Return how many pixels a stage reads in all strips of `rows` rows, with the overlaps of strips and tiles."""
-    from golfdeblur import tiles  # imports numpy, which `golf --help` can do without
+    from golfdeblur.engine import cells, tiles  # they import numpy, which `golf --help` can do without
 
-    height, width = (tiles.whole(length, CELL_PX) for length in (need.height, need.width))
+    height, width = (cells.whole(length, CELL_PX) for length in (need.height, need.width))
     strip = min(height, rows + 2 * need.overlap_px), width
     tile = tiles.best_tile(strip, tile_px=tile_px, overlap=need.overlap_px, multiple=CELL_PX)
     strips = tiles.count(height, strip[0], overlap=need.overlap_px)
@@ -126,8 +131,8 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def default_budget(kept_bytes: int = 0) -> int:
-    """Return half of the bytes that are free or kept for the next picture, within the limit of a container."""
+def default_budget() -> int:
+    """Return half of the bytes that are free, within the limit of a container."""
     import psutil
 
     free = psutil.virtual_memory().available
@@ -135,4 +140,4 @@ def default_budget(kept_bytes: int = 0) -> int:
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())
         free = min(free, limit - int((group / "memory.current").read_text()))
-    return max(free + kept_bytes, 0) // 2
+    return max(free, 0) // 2
