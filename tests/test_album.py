@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur.album import MANIFEST, file_hash
+from golfdeblur.album import MANIFEST, Job, Manifest, file_hash
 from golfdeblur.cli import files
 from golfdeblur.errors import ImageError
 from golfdeblur.files import image
@@ -160,7 +160,7 @@ def test_of_two_photos_with_one_result_the_second_is_named(album: Path, tmp_path
 
 
 def test_a_manifest_cut_short_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
-    manifest = album.Manifest(tmp_path, {})
+    manifest = Manifest(tmp_path, {})
     manifest.path.write_text('{"name": "a", "n": 1}\n{"name": "a", "n": 2}\n{"name": "b", "out')
     assert manifest.entries() == {"a": {"name": "a", "n": 2}}
 
@@ -214,9 +214,9 @@ def test_a_result_without_its_line_is_made_again(album: Path, tmp_path: Path, ti
 
 
 def test_a_file_that_another_process_has_just_written_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = album.Job(tmp_path / "a.png", tmp_path / "out.png", "a.png")
+    job = Job(tmp_path / "a.png", tmp_path / "out.png", "a.png")
     job.source.write_bytes(b"source")
-    manifest, other = album.Manifest(tmp_path, {}), album.Manifest(tmp_path, {})
+    manifest, other = Manifest(tmp_path, {}), album.Manifest(tmp_path, {})
     check = image.check_writable
 
     def another_is_faster(path: Path, *, force: bool) -> None:
