@@ -166,7 +166,7 @@ def write_tiff(picture: Picture, keep: Keepsakes, file: Any) -> list[str]:
     dropped = _copy_exif(keep.exif, tags) if keep.exif else 0
     file.write(b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8))
     file.writelines(strips)
-    return [f"{dropped} damaged entries of the EXIF"] if dropped else []
+    return [f"damaged entries of the EXIF ({dropped})"] if dropped else []
 
 
 def _copy_exif(stored: bytes, tags: Any) -> int:
@@ -184,7 +184,7 @@ def _copy_exif(stored: bytes, tags: Any) -> int:
             inner = {}
             for name, value in dict(source.get_ifd(tag)).items():
                 try:
-                    _check(name, value)
+                    _check(tag, {name: value})
                     inner[name] = value
                 except Exception:  # whatever Pillow makes of odd values
                     dropped += 1

@@ -93,11 +93,12 @@ def _png_chunks(keep: Keepsakes) -> list[chunks.Chunk]:
 
 def _write_jpeg(out: Image.Image, file: Any, keep: Keepsakes, layout: Layout) -> None:
     options = _jpeg_options(keep, layout)
-    options["optimize"] = out.width * out.height <= LARGEST_OPTIMISED
+    # At finer steps noise takes more than the 2 bytes a pixel that Pillow makes room for.
+    coarse = sum(options["qtables"][0]) / 64 > 3
+    options["optimize"] = coarse and out.width * out.height <= LARGEST_OPTIMISED
     try:
         out.save(file, "JPEG", **options)
     except OSError as error:
-        # Pillow asks for all of an optimised file at once, and guesses 2 bytes a pixel: noise takes more.
         if error.errno is not None or not options["optimize"]:
             raise
         file.seek(0)

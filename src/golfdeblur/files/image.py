@@ -58,8 +58,8 @@ def read(path: str | Path, *, largest_pixels: int = LARGEST_PIXELS) -> Picture:
     def check_size(size: tuple[int, int]) -> None:
         if size[0] * size[1] > largest_pixels:
             raise ImageError(
-                f"It has {size[0]} x {size[1]} = {size[0] * size[1]:,} pixels, and {largest_pixels:,} are allowed; "
-                "reduce it, or allow more by --max-pixels."
+                f"{path} has too many pixels ({size[0]} x {size[1]} = {size[0] * size[1]:,}); "
+                f"at most {largest_pixels:,} are allowed: reduce it, or allow more by --max-pixels."
             )
 
     with _readable(path) as head:

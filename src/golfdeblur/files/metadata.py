@@ -107,7 +107,7 @@ def _exif(picture: Image.Image, notes: list[str]) -> tuple[bytes | None, int | N
         except Exception:  # whatever Pillow makes of odd values
             content, orientation, dropped = None, None, 1
     if dropped:
-        notes.append("the EXIF (damaged)" if content is None else f"{dropped} damaged entries of the EXIF")
+        notes.append("the EXIF (damaged)" if content is None else f"damaged entries of the EXIF ({dropped})")
     return content, orientation if orientation in range(1, 9) else None
 
 
@@ -197,7 +197,7 @@ def of_png(keep: Keepsakes, orientation: int, found: chunks.Split, *, grey: bool
         mended = exif.mend(found.exif)
         content, turned = mended.content, mended.orientation or turned
         if mended.dropped:
-            notes.append("the EXIF (damaged)" if content is None else f"{mended.dropped} damaged entries of the EXIF")
+            notes.append("the EXIF (damaged)" if content is None else f"damaged entries of the EXIF ({mended.dropped})")
     colours = tuple((name, data) for name, data in found.colours.items() if name != b"iCCP")
     profile = _png_profile(found.colours, notes, grey=grey)
     keep = replace(
@@ -223,9 +223,11 @@ def _png_profile(colours: dict[bytes, bytes], notes: list[str], *, grey: bool) -
     primaries = profiles.SRGB
     if len(points) == 32:
         values = [value / 100_000 for value in struct.unpack(">8I", points)]
-        primaries = tuple(zip(values[2::2], values[3::2], strict=True)) + ((values[0], values[1]),)
+        primaries = (*zip(values[2::2], values[3::2], strict=True), (values[0], values[1]))
     usual = abs(exponent - 2.2) < 0.02
-    if usual and all(abs(a - b) < 0.002 for p, q in zip(primaries, profiles.SRGB, strict=True) for a, b in zip(p, q, strict=True)):
+    if usual and all(
+        abs(a - b) < 0.002 for p, q in zip(primaries, profiles.SRGB, strict=True) for a, b in zip(p, q, strict=True)
+    ):
         return None
     try:
         return profiles.profile(primaries, profiles.SRGB_CURVE if usual else (exponent,), grey=grey)
@@ -261,7 +263,8 @@ def fitted(keep: Keepsakes, kind: str) -> tuple[Keepsakes, list[str]]:
     for name, kinds in HOLDING.items():
         if getattr(keep, name) and kind not in kinds:
             notes.append(f"{CALLED[name]}, which a file of this kind does not hold")
-            keep = replace(keep, **{name: () if isinstance(getattr(keep, name), tuple) else None})
+            nothing: Any = {name: () if isinstance(getattr(keep, name), tuple) else None}
+            keep = replace(keep, **nothing)
     return _fitted_to_jpeg(keep, notes) if kind == "JPEG" else (keep, notes)
 
 

@@ -65,9 +65,9 @@ def profile(primaries: Primaries, curve: tuple[float, ...], *, grey: bool = Fals
     for signature, content in tags:
         table += signature + struct.pack(">II", place + len(body), len(content))
         body += content + bytes(-len(content) % 4)
-    head = struct.pack(">I4sI4s4s4s12s4s", place + len(body), b"golf", 0x04300000, b"mntr",
-                       b"GRAY" if grey else b"RGB ", b"XYZ ", struct.pack(">6H", 2026, 1, 1, 0, 0, 0), b"acsp")  # fmt: skip
-    head += bytes(28) + b"".join(map(_fixed, D50))
+    space, date = b"GRAY" if grey else b"RGB ", struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
+    head = struct.pack(">I4sI", place + len(body), b"golf", 0x04300000)
+    head += b"mntr" + space + b"XYZ " + date + b"acsp" + bytes(28) + b"".join(map(_fixed, D50))
     return head + bytes(128 - len(head)) + struct.pack(">I", len(tags)) + table + body
 
 
