@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,10 @@ from PIL import Image
 
 from golfdeblur import offline
 
+GUARD_S = 1800
+"""Ends what hangs; no test may fail because the machine is slow."""
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the command does it
 offline.silence()  # for what these tests start and import themselves
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur.album import MANIFEST, Job, Manifest, file_hash
+from golfdeblur.album import MANIFEST, Job, Manifest, file_hash, jobs_in
 from golfdeblur.cli import files
 from golfdeblur.errors import ImageError
 from golfdeblur.files import image
 
-from .test_cli import fails, golf
+from .conftest import GUARD_S
+from .test_cli import fails, golf, refused
 
 
 @pytest.fixture
@@ -116,7 +118,7 @@ def test_sharp_photos_are_left_as_they_are(tmp_path: Path) -> None:
         Image.open(examples / name).crop((200, 100, 712, 612)).save(album / name, quality=95)
     result = golf("deblur", album, "-r", "--out-dir", tmp_path / "out", "--keep-sharp")
     assert result.returncode == 0, result.stderr
-    assert "walkway-sharp.jpg  left as it is: it is sharp already (blurriness 0.0" in result.stdout
+    assert "walkway-sharp.jpg  Left as it is: it is sharp already (blurriness 0.0" in result.stdout
     same = {p.name: (tmp_path / "out" / p.name).read_bytes() == p.read_bytes() for p in album.iterdir()}
     assert same == {"walkway.jpg": False, "walkway-sharp.jpg": True}
 
@@ -191,7 +193,7 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(
         assert process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, how)
-    assert process.wait(timeout=20) != 0
+    assert process.wait(timeout=GUARD_S) != 0
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     finished = [p for p in out.glob("*.png") if not p.name.startswith(".")]
@@ -216,7 +218,7 @@ def test_a_result_without_its_line_is_made_again(album: Path, tmp_path: Path, ti
 def test_a_file_that_another_process_has_just_written_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(tmp_path / "a.png", tmp_path / "out.png", "a.png")
     job.source.write_bytes(b"source")
-    manifest, other = Manifest(tmp_path, {}), album.Manifest(tmp_path, {})
+    manifest, other = Manifest(tmp_path, {}), Manifest(tmp_path, {})
     check = image.check_writable
 
     def another_is_faster(path: Path, *, force: bool) -> None:
@@ -240,6 +242,21 @@ def test_two_processes_do_no_harm(album: Path, tmp_path: Path, tiny_model: Path)
         subprocess.Popen([*command, "-m", str(tiny_model)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    errors = [process.communicate(timeout=60)[1] for process in both]
+    errors = [process.communicate(timeout=GUARD_S)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
     assert written(tmp_path / "out") == RESULTS
+
+
+def test_results_of_an_earlier_run_are_not_deblurred_again(tmp_path: Path, jpeg: Path, tiny_model: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    jpeg.rename(photos / "a.jpg")
+    assert golf("deblur", photos, "-r", "--out-dir", photos / "sharp", "-m", tiny_model).returncode == 0
+    shutil.copy(photos / "a.jpg", photos / "sharp" / "mine.jpg")
+    found = jobs_in(photos, tmp_path / "other")
+    assert [job.name for job in found.jobs] == ["a.jpg", "sharp/mine.jpg"]
+
+
+def test_a_raw_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.CR2").write_bytes(b"II*\0" + bytes(100))
+    assert "IMG_1.CR2 is camera RAW, which is not read; develop it" in refused("deblur", tmp_path / "IMG_1.CR2")

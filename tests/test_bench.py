@@ -8,15 +8,15 @@ from PIL import Image
 
 from golfdeblur import bench
 from golfdeblur.learning import networks
-from golfdeblur.learning.bench import bench_training
+from golfdeblur.learning.speed import training_speeds
 
 from .test_cli import fails, golf
 from .test_train import TINY
 
 
 def test_every_way_of_training_is_timed() -> None:
-    for stage in ("f", "g", "joint"):
-        speeds = list(bench_training(dataclasses.replace(TINY, stage=stage), seconds=0.05, compiled=False))
+    for stage in ("f", "g"):
+        speeds = list(training_speeds(dataclasses.replace(TINY, stage=stage), seconds=0.05, compiled=False))
         assert {(s.precision, s.layout) for s in speeds} == {
             (precision, layout) for precision in ("float32", "bf16") for layout in ("contiguous", "channels last")
         }
@@ -55,7 +55,7 @@ def test_the_peak_is_measured_after_the_runs(tiny_model: Path, monkeypatch: pyte
     order, times = [], bench.times
     monkeypatch.setattr(bench, "times", lambda *a: (order.append("runs"), times(*a))[1])
     monkeypatch.setattr(bench, "matrix_product_gflops", lambda: order.append("peak") or 1.0)
-    bench.measure(bench.Setting(str(tiny_model), "onnxruntime", (64, 48), repeats=1, seconds=0.0))
+    bench.measure(bench.Case(str(tiny_model), "onnxruntime", (64, 48), repeats=1, seconds=0.0))
     assert order == ["runs", "peak"]
 
 

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.learning import blur, uniform
-from golfdeblur.learning.blur import BlurConfig, CameraPath, Exposure
+from golfdeblur.learning import blur, motion, uniform
+from golfdeblur.learning.blur import BlurConfig
 from golfdeblur.learning.jpeg import jpeg
+from golfdeblur.learning.motion import CameraPath, Exposure
 
 
 def texture(batch: int = 2, side: int = 96, seed: int = 0) -> torch.Tensor:
@@ -27,7 +28,7 @@ def path_kernel(path: CameraPath, exposure: Exposure, side: int) -> torch.Tensor
     still = CameraPath(path.velocity, path.bend, *(torch.zeros_like(v) for v in (path.spin, path.zoom, path.centre)))
     point = torch.zeros(len(path.velocity), 1, side, side)
     point[:, :, side // 2, side // 2] = 1
-    kernel = blur.average_frames(point, still, exposure, size_px=side)[0][:, 0]
+    kernel = motion.average_frames(point, still, exposure, size_px=side)[0][:, 0]
     return kernel / kernel.sum((-2, -1), keepdim=True)
 
 
@@ -50,9 +51,9 @@ def test_reversing_the_path_leaves_both_images_unchanged(exposure: Exposure, lay
     def pair(back: bool) -> tuple[torch.Tensor, torch.Tensor]:
         layer = None
         if layered:
-            mask = blur.random_masks(torch.Generator().manual_seed(3), 2, 96).double()
-            layer = blur.Layer(source.flip(0), mask, other.reversed() if back else other)
-        return blur.average_frames(source, path.reversed() if back else path, exposure, size_px=48, layer=layer)
+            mask = motion.random_masks(torch.Generator().manual_seed(3), 2, 96).double()
+            layer = motion.Layer(source.flip(0), mask, other.reversed() if back else other)
+        return motion.average_frames(source, path.reversed() if back else path, exposure, size_px=48, layer=layer)
 
     for forth, back in zip(pair(False), pair(True), strict=True):
         assert torch.allclose(forth, back, atol=1e-12)
@@ -60,7 +61,7 @@ def test_reversing_the_path_leaves_both_images_unchanged(exposure: Exposure, lay
 
 def test_the_target_is_the_still_image_when_each_frame_is_one_instant() -> None:
     source = texture()
-    _, target = blur.average_frames(source, paths(), Exposure(9, samples=1), size_px=48)
+    _, target = motion.average_frames(source, paths(), Exposure(9, samples=1), size_px=48)
     assert torch.allclose(target, source[..., 24:72, 24:72], atol=1e-5)
 
 
@@ -69,7 +70,7 @@ def test_a_translation_is_the_convolution_with_its_kernel() -> None:
     path = CameraPath(torch.tensor([[6.0, 3.0]]), torch.tensor([[1.0, -2.0]]), still, still, torch.zeros(1, 2))
     exposure = Exposure(11)
     source = texture(1, 64).double()
-    averaged, _ = blur.average_frames(
+    averaged, _ = motion.average_frames(
         source, CameraPath(*(v.double() for v in vars(path).values())), exposure, size_px=40
     )
     kernel = path_kernel(path, exposure, 25)[0]
@@ -143,7 +144,7 @@ def test_a_saturated_light_leaves_a_white_streak() -> None:
 
 
 def test_masks_are_hard() -> None:
-    masks = blur.random_masks(torch.Generator().manual_seed(0), 8, 128)
+    masks = motion.random_masks(torch.Generator().manual_seed(0), 8, 128)
     soft = ((masks > 0.02) & (masks < 0.98)).float().mean()
     assert 0 < float(soft) < 0.05
     assert 0.01 < float(masks.mean()) < 0.6

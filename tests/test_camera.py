@@ -78,6 +78,15 @@ def test_streaks_of_lights_stay_white_after_blurring_and_clipped_ones_turn_grey(
     assert float(streaks[1]) == 1
 
 
+def test_coloured_lights_keep_the_hue_of_the_truth_and_show_no_noise_where_white() -> None:
+    light = torch.tensor([6.0, 2.5, 0.3])[None, :, None, None].expand(8, 3, 16, 16)
+    y = camera.photograph(light, seeded(), PLAIN)
+    assert torch.allclose(y, camera.develop(light), atol=0.5 / 255 + 1e-4)
+    noisy = camera.photograph(light, seeded(), changed(iso=(800, 800), bayer=0.5))
+    assert float(noisy[:, :2].mean()) > 0.999
+    assert float(noisy[:, 2].std()) > 0.01
+
+
 def test_noise_has_the_variance_of_shots_and_of_reading() -> None:
     for signal in (0.0, 0.1, 0.8):
         shot, read = torch.full((1, 1, 1, 1), 4e-3), torch.full((1, 1, 1, 1), 1e-4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from golfdeblur.errors import WeightsError
-from golfdeblur.learning import checkpoint, networks
+from golfdeblur.learning import checkpoint, export, golf, networks
 
 
 def test_checkpoints_come_back_whole_or_say_why(tmp_path: Path) -> None:
@@ -29,3 +29,17 @@ def test_checkpoints_come_back_whole_or_say_why(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         checkpoint.load_network(tmp_path / "none")
     assert json.dumps(network.spec)
+
+
+def test_an_onnx_file_holds_the_same_weights(tmp_path: Path, tiny_model: Path) -> None:
+    network, history = checkpoint.load_network(tiny_model / "F.onnx")
+    assert history == {}
+    content = export.to_onnx(golf.Propagator(network).eval(), tmp_path / "F.onnx")
+    again = checkpoint.from_onnx(content, network.spec)
+    assert checkpoint.network_hash(again) == checkpoint.network_hash(network)
+    with pytest.raises(WeightsError, match="no network of golfdeblur"):
+        checkpoint.from_onnx(b"no onnx", network.spec)
+    with pytest.raises(WeightsError, match="no network of golfdeblur"):
+        checkpoint.from_onnx(content, {"network": "residual-cnn", "filters": 4})
+    with pytest.raises(WeightsError, match=r"is not F\.onnx or G\.onnx"):
+        checkpoint.load_network(tiny_model / "H.onnx")

@@ -3,15 +3,15 @@ from pathlib import Path
 import pytest
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.learning.config import TrainConfig, learning_rate, read_recipe
+from golfdeblur.learning.recipe import Recipe, learning_rate, read_recipe
 
 
 def test_learning_rates() -> None:
-    cosine = TrainConfig(steps=100, lr=1.0, lr_end=0.1, warmup_steps=10)
+    cosine = Recipe(steps=100, lr=1.0, lr_end=0.1, warmup_steps=10)
     assert learning_rate(cosine, 0) == pytest.approx(0.1)
     assert learning_rate(cosine, 50) == pytest.approx(0.55)
     assert learning_rate(cosine, 100) == pytest.approx(0.1)
-    paper = TrainConfig(steps=500_000, lr=1e-3, lr_end=0.3**11, schedule="exponential", warmup_steps=0)
+    paper = Recipe(steps=500_000, lr=1e-3, lr_end=0.3**11, schedule="exponential", warmup_steps=0)
     assert learning_rate(paper, 500_000) == pytest.approx(1.77e-6, rel=1e-2)
 
 
@@ -43,10 +43,10 @@ def test_wrong_recipes_get_a_sentence(tmp_path: Path, text: str, words: str) -> 
 def test_settings_replace_the_recipe(tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
     recipe.write_text("lr = 1e-4\n[mixture]\nbatch = 4\n")
-    config = read_recipe(recipe, ["lr=3e-4", "mixture.batch=16", "model=paper", "blur.frames=[7, 9]", "bf16=false"])
+    config = read_recipe(recipe, ["lr=3e-4", "mixture.batch=16", "model=paper", "blur.frames=[7, 9]", "compiled=true"])
     assert (config.lr, config.mixture.batch, config.model) == (3e-4, 16, "paper")
     assert config.blur.frames == (7, 9)
-    assert not config.bf16
+    assert config.compiled
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,12 @@ def test_settings_replace_the_recipe(tmp_path: Path) -> None:
         ("mixture.bach=3", "'batch'"),
         ("steps=many", "type int"),
         ("steps=1.5", "type int"),
-        ("bf16=1", "type bool"),
+        ("compiled=1", "type bool"),
         ("betas=0.9", "a list"),
         ("lr.x=1", "no table"),
         ("mixture=3", "table of keys"),
         ("sources=3", "list"),
+        ("precision=fp16", "use one of auto, bf16, float32"),
         ("lr=inf", "finite"),
         ("blur.zoom=nan", "finite"),
         ("betas=[0.9]", "must have 2"),

@@ -9,9 +9,11 @@ from PIL import Image
 from golfdeblur.errors import DataError, ImageError
 from golfdeblur.files import image
 from golfdeblur.learning import blur, data
-from golfdeblur.learning import mixture as mixtures
+from golfdeblur.learning import sources as sourcing
 from golfdeblur.learning.data import Photo
-from golfdeblur.learning.mixture import Mixture, MixtureConfig, PairSource, PhotoSource, VideoSource
+from golfdeblur.learning.mixture import Mixture, MixtureConfig
+from golfdeblur.learning.recipe import read_recipe
+from golfdeblur.learning.sources import PairSource, PhotoSource, VideoSource
 
 CPU = torch.device("cpu")
 SMALL = MixtureConfig(batch=4, patch_px=32, block_px=48, block_pairs=6, steps_per_block=3, blocks_kept=2)
@@ -22,7 +24,7 @@ def noise(seed: int, side: int = 160) -> torch.Tensor:
     return torch.randint(0, 256, (3, side, side), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def sources() -> list[tuple[mixtures.Source, float]]:
+def sources() -> list[tuple[sourcing.Source, float]]:
     photos = PhotoSource([Photo.of("photo", noise(0)), Photo.of("other", noise(1))], BLUR)
     pairs = PairSource([(noise(2), noise(3), "pair")])
     video = VideoSource(torch.stack([noise(i, 64) for i in range(15)]), "clip", BLUR)
@@ -37,7 +39,7 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
         assert torch.equal(again.blurry, wanted[step].blurry)
         assert torch.equal(again.sharp, wanted[step].sharp)
         assert again.names == wanted[step].names
-    reseeded = Mixture(sources(), dataclasses.replace(SMALL, seed=1), CPU).batch(7)
+    reseeded = Mixture(sources(), SMALL, CPU, seed=1).batch(7)
     assert not torch.equal(reseeded.sharp, wanted[7].sharp)
 
 
@@ -105,7 +107,7 @@ def test_a_patch_keeps_blurry_and_sharp_together() -> None:
 @pytest.mark.parametrize("linear", [False, True])
 def test_a_clip_is_averaged_in_the_light_asked_for(linear: bool) -> None:
     clip = torch.stack([torch.full((3, 4, 4), v) for v in (0.0, 0.5, 1.0)])
-    blurry, sharp = mixtures.average_clip(clip, linear=linear)
+    blurry, sharp = sourcing.average_clip(clip, linear=linear)
     expected = ((0.5**2.2 + 1) / 3) ** (1 / 2.2) if linear else 0.5
     assert float(blurry.mean()) == pytest.approx(expected)
     assert float(sharp.mean()) == 0.5
@@ -216,3 +218,33 @@ def test_toned_crops_keep_the_order_of_their_pixels_and_clip_nothing() -> None:
     assert float(brightness.std()) > 0.05
     colours = torch.stack([s.mean((1, 2)) for _, s, _ in crops])
     assert float((colours.amax(1) - colours.amin(1)).mean()) > 0.02
+
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+@pytest.mark.parametrize("name", ["paper-f", "paper-g"])
+def test_the_papers_recipes_cut_fresh_crops_each_step_and_flip_them_alone(name: str) -> None:
+    config = dataclasses.replace(read_recipe(RECIPES / f"{name}.toml").mixture, patch_px=64, block_px=64)
+    rows, columns = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    places = torch.stack([rows, columns, torch.zeros_like(rows)]).byte()
+    mixture = Mixture([(PairSource([(places, places, "places")]), 1.0)], config, CPU)
+    corners, flips = [], set()
+    for step in range(60):
+        batch = mixture.batch(step)
+        assert torch.equal(batch.blurry, batch.sharp)
+        for patch in (255 * batch.sharp).round().int():
+            assert (patch[0].diff(dim=1) == 0).all(), "turned by a quarter"
+            corners.append((int(patch[0].min()), int(patch[1].min())))
+            flips.add((bool(patch[0, 0, 0] > patch[0, 1, 0]), bool(patch[1, 0, 0] > patch[1, 0, 1])))
+    assert len(flips) == 4
+    assert len(corners) == 240
+    # Of 193 x 193 corners, 240 draws meet one twice with a probability of less than one half.
+    assert len(set(corners)) >= 236
+
+
+def test_other_recipes_turn_patches_by_quarters_too() -> None:
+    rows = torch.arange(64)[:, None].expand(3, 64, 64).byte()
+    mixture = Mixture([(PairSource([(rows, rows, "rows")]), 1.0)], SMALL, CPU)
+    turned = [bool((patch.diff(dim=2) != 0).any()) for step in range(10) for patch in mixture.batch(step).sharp]
+    assert 10 < sum(turned) < 30

@@ -11,7 +11,7 @@ import golfdeblur
 from golfdeblur import metrics, offline, runtimes
 from golfdeblur.engine.runner import Runner
 from golfdeblur.errors import WeightsError
-from golfdeblur.learning import checkpoint, export, golf, int8, networks
+from golfdeblur.learning import checkpoint, export, golf, int8, networks, sums
 from golfdeblur.weights import EMBEDDED
 
 from .test_cli import fails
@@ -60,9 +60,10 @@ def test_networks_of_8_bits_are_close_and_small(tmp_path: Path) -> None:
     assert eight.f.scales == 2
     made, reference = eight.deblur(photo), plain.deblur(photo)
     assert 45 < metrics.psnr(made, reference) < 70  # close, and not the same file twice
-    entry = plain.weights.network("F")["int8"]
-    assert (tmp_path / "model" / entry["file"]).stat().st_size < (tmp_path / "model" / "F.onnx").stat().st_size
-    (tmp_path / "model" / entry["file"]).write_bytes(b"damaged")
+    file = plain.weights.f
+    assert file.int8_path is not None
+    assert file.int8_path.stat().st_size < file.path.stat().st_size
+    file.int8_path.write_bytes(b"damaged")
     with pytest.raises(WeightsError, match=r"F\.int8\.onnx is damaged"):
         golfdeblur.load(tmp_path / "model", runtime="onnxruntime-int8")
 
@@ -92,12 +93,12 @@ def test_sums_of_8_bits_round_alike_in_every_runtime(between: list[str]) -> None
             for what, value, dtype in (("scale", scale, np.float32), ("zero", 128, np.uint8))
         ],
     )
-    assert int8._near_an_edge([(1.0, 128), (1.0, 128)], 2.0, 128)
-    int8.keep_sums_off_edges(graph)
+    assert sums._near_an_edge([(1.0, 128), (1.0, 128)], 2.0, 128)
+    sums.keep_sums_off_edges(graph)
     (scale,) = (float(onnx.numpy_helper.to_array(t)) for t in graph.initializer if t.name == "c_scale")
     assert 2 < scale < 2.02
     a, b = np.mgrid[-128:128, -128:128]
-    assert np.abs((a + b) / scale % 1 - 0.5).min() >= int8.EDGE
+    assert np.abs((a + b) / scale % 1 - 0.5).min() >= sums.EDGE
 
 
 def test_a_range_of_8_bits_gives_up_what_is_rare() -> None:
@@ -118,7 +119,7 @@ def test_8_bits_are_spent_on_what_a_relu_lets_through_and_none_on_the_image(tmp_
     content = export.to_onnx(module, tmp_path / "G.onnx")  # its residual is nothing
     photo = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
     eight, _ = int8.to_int8(content, tmp_path / "G.int8.onnx", [photo], multiple_px=2, scales=1)
-    assert np.array_equal(runtimes.open_network("onnxruntime", eight, tmp_path)(photo), photo)
+    assert np.array_equal(runtimes.open_network("onnxruntime", eight)(photo), photo)
     graph = onnx.load_from_string(eight).graph
     assert "Relu" not in {node.op_type for node in graph.node}  # the bytes end at zero instead
 
@@ -127,7 +128,7 @@ def test_8_bits_are_spent_on_what_a_relu_lets_through_and_none_on_the_image(tmp_
 def test_the_embedded_networks_of_8_bits_round_alike(letter: str) -> None:
     model = onnx.load(str(EMBEDDED / "fast" / f"{letter}.int8.onnx"))
     before = model.graph.SerializeToString(deterministic=True)
-    int8.keep_sums_off_edges(model.graph)
+    sums.keep_sums_off_edges(model.graph)
     assert model.graph.SerializeToString(deterministic=True) == before
 
 
@@ -220,7 +221,8 @@ def test_the_command_writes_a_model_folder(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["scores"] == {"pairs": {"psnr": 2.0, "input_psnr": 1.0, "images": 2, "steps": 3}}
-    assert config["networks"]["F"]["training"] == {"steps": 1}
+    assert json.loads((tmp_path / "model" / "training.json").read_text())["F"] == {"steps": 1}
+    assert "training" not in config["networks"]["F"]
     shown = run("info", tmp_path / "model").stdout
     assert "two photos" in shown
     assert "+1.00" in shown
@@ -240,7 +242,10 @@ def test_f_alone_is_a_model(tmp_path: Path, jpeg: Path) -> None:
     assert "F as ONNX" in result.stdout
     fails(run("export", tmp_path, "-o", tmp_path / "model"), "exists already", "--force")
     assert run("export", tmp_path, "-o", tmp_path / "model", "--force").returncode == 0
-    assert "1 step and 0 corrections" in run("deblur", jpeg, "-o", tmp_path / "o.png", "-m", tmp_path / "model").stdout
+    assert (
+        "1 step and 0 corrections"
+        in run("deblur", jpeg, "-o", tmp_path / "o.png", "-m", tmp_path / "model", "-v").stdout
+    )
     fails(
         run("export", tmp_path / "model" / "..", "-o", tmp_path / "m", "--scores", tmp_path / "none"), "cannot be read"
     )

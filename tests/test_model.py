@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import sharpness
+from golfdeblur import machine, runtimes, sharpness
 from golfdeblur.engine import budget, passes
 from golfdeblur.engine.passes import Restored, Stages, whole_frames
 from golfdeblur.errors import ConfigError, ImageError, WeightsError
@@ -93,8 +93,30 @@ def test_a_path_gives_a_path_beside_it(model: Model, jpeg: Path) -> None:
     assert out == jpeg.with_name("photo-deblurred.jpg")
     assert Image.open(out).size == Image.open(jpeg).size
     assert isinstance(model.deblur(str(jpeg.rename(jpeg.with_name("b.jpg")))), str)
-    with pytest.raises(ImageError, match="exists already"):
+    with pytest.raises(ImageError, match="exists already; give overwrite=True"):
         model.deblur(jpeg.with_name("b.jpg"))
+    assert model.deblur(jpeg.with_name("b.jpg"), overwrite=True) == jpeg.with_name("b-deblurred.jpg")
+    assert model.deblur(jpeg.with_name("b.jpg"), output=str(jpeg.with_name("c.png"))) == jpeg.with_name("c.png")
+    assert jpeg.with_name("c.png").exists()
+    with pytest.raises(ConfigError, match="output= and overwrite= are for the path"):
+        model.deblur(np.zeros((8, 8, 3), np.uint8), overwrite=True)
+
+
+def test_a_model_shows_itself_in_one_line(model: Model) -> None:
+    name, folder = model.weights.name, model.weights.folder
+    assert repr(model) == f"<golfdeblur.Model {name}: F and G in {folder}, runtime onnxruntime>"
+    assert {"load", "Model"} <= set(dir(golfdeblur))
+
+
+def test_threads_are_shared_out_to_all_that_computes(
+    model: Model, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    opened = runtimes.open_network
+    monkeypatch.setattr(runtimes, "open_network", lambda *a: (seen.append(machine.threads()), opened(*a))[1])
+    again = pickle.loads(pickle.dumps(load(model.weights.folder, threads=3)))
+    assert set(seen) == {3}
+    assert np.array_equal(again.deblur(photo), model.deblur(photo))
 
 
 def test_strokes_are_a_generator_of_the_same_kind(model: Model, photo: np.ndarray) -> None:
@@ -248,7 +270,7 @@ def test_the_embedded_weights_match_their_networks(name: str) -> None:
 
     total = 0
     for letter, entry in config["networks"].items():
-        network, _ = checkpoint.load_network(EMBEDDED / name / f"{letter}.safetensors")
+        network, _ = checkpoint.load_network(EMBEDDED / name / f"{letter}.onnx")
         assert network.spec == getattr(networks.PRESETS[name], letter.lower())
         assert entry["parameters"] == networks.count_parameters(network)
         assert entry["receptive_field_px"] == network.receptive_field_px

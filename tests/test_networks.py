@@ -4,7 +4,8 @@ import torch
 
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning.golf import GolfOptimizer
-from golfdeblur.learning.networks import BasicBlock, InstanceNorm, ResidualCNN, ResidualUNet, build, count_parameters
+from golfdeblur.learning.layers import BasicBlock, InstanceNorm
+from golfdeblur.learning.networks import ResidualCNN, ResidualUNet, build, count_parameters
 
 TABLE_1 = {16: (2352, 38016, 38016, 38016, 3347, 441, 120_188), 32: (4704, 151808, 151808, 151808, 5779, 441, 466_348)}
 

@@ -36,7 +36,7 @@ lr = 1e-6
 log_every = 1
 validate_every = 2
 warmup_steps = 1
-bf16 = false
+precision = "float32"
 mixture = {batch = 2, patch_px = 32, block_px = 48, block_pairs = 4, steps_per_block = 2, blocks_kept = 2}
 blur = {length_px = [2, 6], centre_px = 20}
 sources = [{name = "photos", kind = "photos"}]
@@ -151,7 +151,8 @@ def test_deblur(watched: Watched, picture: Path, runtime: str) -> None:
 
 
 def test_a_folder(watched: Watched, picture: Path) -> None:
-    watched.golf("deblur", watched.work, "-r", "--out-dir", "sharp", "--strokes")
+    watched.golf("deblur", watched.work, "-r", "--out-dir", "sharp")
+    watched.golf("deblur", picture, "-o", "strokes.jpg", "--strokes")
 
 
 def test_what_measures(watched: Watched, pairs: Path) -> None:

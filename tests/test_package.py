@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from golfdeblur.weights import embedded_names, find_weights
+from golfdeblur.weights import EMBEDDED, embedded_names, find_weights
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,13 +15,14 @@ def test_the_wheel_holds_the_weights_and_is_small(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.stat().st_size <= 8e6
+    assert wheel.stat().st_size <= 6e6
     names = zipfile.ZipFile(wheel).namelist()
     for model in embedded_names():
         assert f"golfdeblur/weights/{model}/config.json" in names
-        for letter in find_weights(model).config["networks"]:
-            assert {f"golfdeblur/weights/{model}/{letter}.{kind}" for kind in ("onnx", "safetensors")} <= set(names)
-    assert not any(name.startswith(("tests/", "recipes/", "examples/")) for name in names)
+        assert {f"golfdeblur/weights/{model}/{letter}.onnx" for letter in find_weights(model).networks} <= set(names)
+        assert (EMBEDDED / model / "config.json").stat().st_size <= 3500  # every visitor of the page downloads it
+    assert not any(name.startswith(("tests/", "recipes/", "examples/", "research/")) for name in names)
+    assert not any(name.endswith(".safetensors") for name in names)
 
 
 def test_core_needs_no_torch() -> None:

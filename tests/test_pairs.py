@@ -9,9 +9,9 @@ from PIL import Image
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.learning import data, pairs
 from golfdeblur.learning.blur import BlurConfig
-from golfdeblur.learning.config import SourceConfig, TrainConfig
 from golfdeblur.learning.mixture import MixtureConfig
-from golfdeblur.learning.train import load_sources
+from golfdeblur.learning.recipe import Recipe
+from golfdeblur.learning.sources import SourceConfig, load_sources
 
 from .test_cli import fails, golf
 
@@ -58,12 +58,12 @@ def test_frames_are_averaged_around_the_middle_one(clip: Path, light: str) -> No
 
 def test_a_clip_that_a_recipe_could_not_cut_is_refused_before_training(clip: Path) -> None:
     def load(frames: tuple[int, ...], side: int) -> int:
-        recipe = TrainConfig(
+        recipe = Recipe(
             mixture=MixtureConfig(patch_px=16, block_px=side),
             blur=BlurConfig(frames=frames),
             sources=(SourceConfig("clip", "video"),),
         )
-        return len(load_sources(recipe, {"clip": clip}))
+        return len(load_sources(recipe.sources, {"clip": clip}, recipe.blur, block_px=recipe.mixture.block_px))
 
     assert load((7, 39), 48) == 1
     with pytest.raises(DataError, match="holds 40 video frames; give a clip with at least 41"):

@@ -92,7 +92,7 @@ def test_downloads_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
 
 def test_the_measured_balance_makes_both_terms_equal(vgg19: Path) -> None:
     features = perceptual.load_features("vgg19", vgg19)
-    loss = losses.Loss("mse", spectrum_weight=0.0, features=features, balance=0.0)
+    loss = losses.Loss("mse", features=features, balance=0.0)
     x, sharp = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     loss.balance.copy_(loss.measured_balance(x, sharp))
     terms = loss(x, sharp)

@@ -1,6 +1,10 @@
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,8 @@ from golfdeblur.errors import ConfigError
 from golfdeblur.runtimes import Session, onnx
 from golfdeblur.runtimes import openvino as openvino_runtime
 from golfdeblur.weights import EMBEDDED, find_weights
+
+from .conftest import GUARD_S
 
 CPU_RUNTIMES = ["onnxruntime", "openvino", "torch"]
 ODD = (1, 3, 75, 131)
@@ -60,7 +66,7 @@ def test_reduced_precision_agrees_or_is_refused(name: str, x: np.ndarray, refere
     try:
         runner = open_runner(find_weights("fast").f, name)
     except ConfigError as error:
-        assert f"{runtimes.REDUCED[name]:.0f} are needed" in str(error)  # noqa: PT017 (it depends on the processor)
+        assert re.search(f"{runtimes.REDUCED[name]:.0f} are needed|cannot compute here", str(error))  # noqa: PT017
         return
     assert -10 * np.log10(np.square(runner(x) - reference).mean()) >= runtimes.REDUCED[name] - 5
 
@@ -105,8 +111,8 @@ def test_a_gpu_that_does_not_start_is_named_and_auto_goes_on(tiny_model: Path, m
 @pytest.mark.parametrize("name", CPU_RUNTIMES)
 def test_every_runtime_says_that_memory_ran_out(name: str) -> None:
     weights = find_weights("fast")
-    path = weights.networks["G"].path
-    network = runtimes.open_network(name, path.read_bytes(), path)
+    file = weights.networks["G"]
+    network = runtimes.open_network(name, file.content(), file.spec)
     larger_than_addresses = np.broadcast_to(np.float32(0.5), (1, 3, 2**24, 2**24))  # itself four bytes
     with pytest.raises(MemoryError):
         network(larger_than_addresses)
@@ -171,3 +177,33 @@ def test_memory_that_another_library_shares_is_left_alone(x: np.ndarray, monkeyp
     alone = open_runner(file, "onnxruntime")
     assert not alone.session.in_turns
     assert np.array_equal(alone(x), ours(x))
+
+
+def test_ctrl_c_ends_a_run_that_python_cannot_look_into() -> None:
+    working, told = threading.Event(), threading.Event()
+
+    def work() -> str:
+        working.set()
+        assert told.wait(GUARD_S)
+        return "the end"
+
+    def press() -> None:
+        working.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        runtimes.interruptible(work, told.set)
+    assert told.is_set()
+    assert runtimes.interruptible(lambda: 3, told.set) == 3
+    with pytest.raises(ZeroDivisionError):
+        runtimes.interruptible(lambda: 1 // 0, told.set)
+
+
+def test_a_stopped_run_of_onnxruntime_ends_early_and_another_can_follow(tiny_model: Path) -> None:
+    session = open_runner(find_weights(tiny_model).f, "onnxruntime").session
+    x = np.zeros((1, 6, 2048, 2048), np.float32)
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        [session(x) for _ in range(1000)]
+    assert session(x[:, :, :64, :64]).shape == (1, 3, 64, 64)

@@ -15,6 +15,7 @@ import pytest
 from golfdeblur import video
 from golfdeblur.errors import ConfigError, ImageError, Interrupted
 
+from .conftest import GUARD_S
 from .test_cli import fails, golf
 
 TIMES = [0, 1, 2, 4, 5, 8, 9, 10, 12, 13, 14, 15, 16, 20, 21, 22]
@@ -326,11 +327,13 @@ def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert f"{len(TIMES)} frames, brightness flicker" in result.stdout
     fails(golf("video", source, "-o", target, "-m", tiny_model), "exists already")
+    assert video.default_output(Path("a/clip.MOV")) == Path("a/clip-deblurred.MOV")
+    assert video.default_output(Path("a/clip.avi")) == Path("a/clip-deblurred.mp4")
     fails(golf("video", tmp_path / "no.mp4", "-o", tmp_path / "b.mp4"), "is no file")
     (tmp_path / "text.mp4").write_text("no video")
     fails(golf("video", tmp_path / "text.mp4", "-o", tmp_path / "b.mp4"), "not a video")
     fails(golf("video", source, "-o", tmp_path / "b.xyz"), ".mkv")
-    fails(golf("video", source, "-o", tmp_path / "none" / "b.mp4"), "none does not exist")
+    fails(golf("video", source, "-o", source / "b.mp4"), "in.mp4")
     content = source.read_bytes()
     fails(golf("video", source, "-o", source, "--force"), "replaced by its own result")
     assert source.read_bytes() == content
@@ -354,7 +357,7 @@ def test_a_signal_in_the_command_leaves_a_file_that_plays(tmp_path: Path, tiny_m
         time.sleep(0.02)
     time.sleep(1.2)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=GUARD_S)
     assert process.returncode == 130, error
     assert "out-partial.mp4" in error
     assert math.isclose(times(tmp_path / "out-partial.mp4")[0], 0, abs_tol=1e-6)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import golfdeblur
 from golfdeblur.files import image
-from golfdeblur.learning import blur, uniform
+from golfdeblur.learning import blur, motion, uniform
 
 ROOT = Path(__file__).parent.parent.parent
 SIZE = 512
@@ -23,10 +23,10 @@ CROP = (110, 150, 410, 370)
 def moved(light: Tensor, length_px: float) -> Tensor:
     """Return the middle SIZE pixels of linear `light` under a straight sideways motion."""
     zero = torch.zeros(1)
-    path = blur.CameraPath(
+    path = motion.CameraPath(
         torch.tensor([[length_px / 2, 0.15 * length_px]]), torch.zeros(1, 2), zero, zero, torch.zeros(1, 2)
     )
-    return blur.average_frames(light, path, blur.Exposure(13, samples=5), size_px=SIZE)[0]
+    return motion.average_frames(light, path, motion.Exposure(13, samples=5), size_px=SIZE)[0]
 
 
 def pixels(x: Tensor) -> Image.Image:

@@ -27,7 +27,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent))
 import pages
 
-from golfdeblur.learning import blur, camera, data, kernels, mixture, uniform
+from golfdeblur.learning import blur, camera, data, kernels, sources, uniform
 
 WIDE, TALL = 640, 480
 MOST_REDUCED = 1.6
@@ -57,7 +57,7 @@ def shaken(source: Path, split: str) -> Iterator[Example]:
     """Blur photographs by all generators of shake, half in linear light by a camera, half in sRGB as it is stored."""
     photos = held_out(source, split)
     for index in range(COUNT):
-        generator = mixture.seeded_generator(1, SPLITS[split], index)
+        generator = sources.seeded_generator(1, SPLITS[split], index)
         photo, kind = photos[index % len(photos)], list(kernels.GENERATORS)[index // len(photos) % 3]
         light = "linear" if index // (3 * len(photos)) % 2 else "srgb"
         kernel = kernels.trimmed(kernels.GENERATORS[kind](generator, 1, EXTENT_PX)[0])
@@ -71,7 +71,7 @@ def defocused(source: Path, split: str) -> Iterator[Example]:
     """Put photographs out of focus as a whole, and photograph them."""
     photos = held_out(source, split)
     for index in range(FEW):
-        generator = mixture.seeded_generator(2, SPLITS[split], index)
+        generator = sources.seeded_generator(2, SPLITS[split], index)
         photo = photos[index % len(photos)]
         kernel = kernels.trimmed(uniform.random_discs(generator, 1, RADIUS_PX)[0])
         scene = crop(photo, generator, len(kernel) // 2)
@@ -84,7 +84,7 @@ def sharp(source: Path, split: str) -> Iterator[Example]:
     """Show sharp photographs: half of them as they are, half with a camera's faults."""
     photos = held_out(source, split)
     for index in range(COUNT):
-        generator = mixture.seeded_generator(3, SPLITS[split], index)
+        generator = sources.seeded_generator(3, SPLITS[split], index)
         photo = photos[index % len(photos)]
         scene = crop(photo, generator, 0)
         if index // len(photos) % 2:
@@ -97,7 +97,7 @@ def sharp(source: Path, split: str) -> Iterator[Example]:
 def text(source: Path, split: str) -> Iterator[Example]:
     """Shake rendered pages and signs; facts["text"] is what is written on them."""
     for index in range(FEW):
-        generator = mixture.seeded_generator(4, SPLITS[split], index)
+        generator = sources.seeded_generator(4, SPLITS[split], index)
         kind = list(kernels.GENERATORS)[index % 3]
         light = "linear" if index // 3 % 2 else "srgb"
         kernel = kernels.trimmed(kernels.GENERATORS[kind](generator, 1, PAGE_EXTENT_PX)[0])
@@ -116,12 +116,14 @@ def moving(source: Path, split: str) -> Iterator[Example]:
         count += 1
     photos = held_out(source, split)
     while count < COUNT:
-        generator = mixture.seeded_generator(5, SPLITS[split], count)
+        generator = sources.seeded_generator(5, SPLITS[split], count)
+        how = (layered, turning)[count // 2 % 2]
         chosen = [photos[(count + i) % len(photos)] for i in range(2)]
-        how = (layered, turning)[count % 2]
-        blurry, truth, facts = how(chosen, generator)
-        yield Example(f"{count:03}-{Path(chosen[0].name).stem}-{how.__name__}", blurry, truth, None, facts)
-        count += 1
+        blurry, truth = how(chosen, generator)
+        for i in range(min(2, COUNT - count)):
+            name = f"{count + i:03}-{Path(chosen[i].name).stem}-{how.__name__}"
+            yield Example(name, blurry[i : i + 1], truth[i : i + 1], facts={"source": how.__name__})
+        count += 2
 
 
 def real_pairs(source: Path, split: str) -> Iterator[Example]:
@@ -136,27 +138,26 @@ def real_pairs(source: Path, split: str) -> Iterator[Example]:
                 yield Example(f"{folder.replace('/', '-')}-{Path(name).stem}-{side}", *both, facts={"source": folder})
 
 
-def layered(photos: list[data.Photo], generator: torch.Generator) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Blur by the training's model, with an object of the second photo that moves before the first."""
+def layered(photos: list[data.Photo], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Blur by the training's model, each with an object of the other photo that moves before it."""
     config = blur.BlurConfig(length_px=(4, 40), layers=1.0, linear_light=0.5, jpeg=0.3, noisy=0.3)
-    scenes = [crop(p, generator, config.margin_px, (MOVING_SIDE, MOVING_SIDE)) for p in photos]
-    blurry, truth = blur.random_pairs(torch.cat(scenes), generator, config, size_px=MOVING_SIDE)
-    return blurry[:1], truth[:1], {"source": "layers"}
+    scenes = torch.cat([crop(p, generator, config.margin_px, (MOVING_SIDE, MOVING_SIDE)) for p in photos])
+    return blur.random_pairs(scenes, generator, config, size_px=MOVING_SIDE)
 
 
-def turning(photos: list[data.Photo], generator: torch.Generator) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Blur by a camera that turns by 1 to 4 degrees and zooms by up to 3 %, about a point within the picture."""
+def turning(photos: list[data.Photo], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Blur by cameras that turn by 1 to 4 degrees and zoom by up to 3 %, about points within the pictures."""
     config = blur.BlurConfig(length_px=(2, 16), spin_degrees=4, zoom=0.03, centre_px=MOVING_SIDE / 3)
-    path = blur.random_paths(generator, 1, config)
-    share, sign, linear = torch.rand(3, 1, generator=generator)
-    spin = math.radians(1) / 2 + share * math.radians(3) / 2
+    path = blur.random_paths(generator, len(photos), config)
+    share, sign, linear = torch.rand(3, len(photos), generator=generator)
+    spin = (math.radians(1) + share * math.radians(3)) / 2
     path = replace(path, spin=torch.where(sign < 0.5, -spin, spin))
-    gamma = blur.GAMMA if float(linear) < 0.5 else 1.0
-    scene = crop(photos[0], generator, config.margin_px, (MOVING_SIDE, MOVING_SIDE))
-    frames = blur.average_frames(scene**gamma, path, blur.Exposure(13), size_px=MOVING_SIDE, clip=True)
+    gamma = torch.where(linear < 0.5, blur.GAMMA, 1.0)[:, None, None, None]
+    scenes = torch.cat([crop(p, generator, config.margin_px, (MOVING_SIDE, MOVING_SIDE)) for p in photos])
+    exposure = blur.Exposure(19, samples=1)
+    frames = blur.average_frames(scenes**gamma, path, exposure, size_px=MOVING_SIDE, clip=True)
     blurry, truth = (x.clamp(0, 1) ** (1 / gamma) for x in frames)
-    noisy = blurry + 0.004 * torch.randn(blurry.shape, generator=generator)
-    return noisy.clamp(0, 1), truth, {"source": "turning", "degrees": round(math.degrees(2 * float(spin)), 2)}
+    return (blurry + 0.004 * torch.randn(blurry.shape, generator=generator)).clamp(0, 1), truth
 
 
 def held_out(source: Path, split: str) -> list[data.Photo]:

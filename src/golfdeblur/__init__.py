@@ -15,6 +15,11 @@ DEFAULT_MODEL = "fast"
 """The model that `load` and the command take if none is named."""
 
 
+def __dir__() -> list[str]:
+    """List the public names, also those not yet imported."""
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for: `golf --help` needs neither numpy nor Pillow."""
     if name in ("Model", "load"):

@@ -44,12 +44,12 @@ class Found:
     """A sentence for every image that cannot be done."""
 
 
-def find(folder: Path, out: Path) -> Found:
+def jobs_in(folder: Path, out: Path) -> Found:
     """List the images at any depth of `folder`, to be written to the same places in `out`.
 
-    Hidden files are left out, and so is `out` where it lies inside. Refused are camera RAW, of images that would be
-    written to one file all but the first, and those whose result would lie among the images. Raises ConfigError where
-    `out` is `folder`.
+    Hidden files are left out, and so are `out` where it lies inside and the results of earlier runs. Refused are camera
+    RAW, of images that would be written to one file all but the first, and those whose result would lie among the
+    images. Raises ConfigError where `out` is `folder`.
     """
     images, results = folder.resolve(), out.resolve()
     if results == images:
@@ -57,15 +57,16 @@ def find(folder: Path, out: Path) -> Found:
     jobs, refused, skipped = [], [], 0
     taken: dict[Path, Path] = {}
     out_is_inside = images in results.parents
+    earlier = _earlier_results(folder)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         inside = path.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts):
             continue
-        if out_is_inside and results in path.resolve().parents:
+        if path in earlier or (out_is_inside and results in path.resolve().parents):
             continue
         suffix = path.suffix.lower()
-        if suffix in RAW_SUFFIXES:
-            refused.append(f"{path} is camera RAW, which is not read; develop it to TIFF or JPEG first.")
+        if is_raw(path):
+            refused.append(raw_sentence(path))
         elif suffix not in image.SUFFIXES:
             skipped += 1
         else:
@@ -77,6 +78,25 @@ def find(folder: Path, out: Path) -> Found:
             else:
                 refused.append(f"{first} and {path} would both be written to {target}; rename the second.")
     return Found(jobs, skipped, refused)
+
+
+def is_raw(path: Path) -> bool:
+    """Tell whether a file is camera RAW by its name."""
+    return path.suffix.lower() in RAW_SUFFIXES
+
+
+def raw_sentence(path: Path) -> str:
+    """Say what to do with camera RAW."""
+    return f"{path} is camera RAW, which is not read; develop it to TIFF or JPEG first."
+
+
+def _earlier_results(folder: Path) -> set[Path]:
+    """Return what the manifests below `folder` name as results of earlier runs."""
+    found = set()
+    for manifest in folder.rglob(f"*/{MANIFEST}"):
+        names = Manifest(manifest.parent, {}).entries()
+        found |= {manifest.parent / Path(name).with_suffix(output_suffix(Path(name))) for name in names}
+    return found
 
 
 class Manifest:
@@ -146,8 +166,8 @@ class Manifest:
             os.close(handle)
 
 
-def settings(model: Model, steps: int, *, self_ensemble: bool, keep_sharp: bool, int8: bool) -> dict[str, Any]:
-    """Return what results of `model` depend on; with `int8` its 8-bit networks compute them."""
+def determines(model: Model, steps: int, *, self_ensemble: bool, keep_sharp: bool, int8: bool) -> dict[str, Any]:
+    """Return what determines the results of `model`; with `int8` its 8-bit networks compute them."""
     files = model.weights.networks.items()
     hashes = {letter: file.int8_sha256 if int8 else file.sha256 for letter, file in files}
     return {"networks": hashes, "steps": steps, "self_ensemble": self_ensemble, "keep_sharp": keep_sharp}

@@ -33,7 +33,7 @@ MATRIX_SIDE = 1536
 
 
 @dataclass(frozen=True)
-class Setting:
+class Case:
     """What is measured, and how often."""
 
     model: str
@@ -46,36 +46,36 @@ class Setting:
     """It runs at least so often and so long, after one run to warm up."""
 
 
-def bench(settings: list[Setting]) -> Iterator[dict[str, Any]]:
-    """Yield one row for each setting: min, median and max of the time of F and all corrections, and the peak memory.
+def measure_all(cases: list[Case]) -> Iterator[dict[str, Any]]:
+    """Yield one row for each case: min, median and max of the time of F and all corrections, and the peak memory.
 
     GMAC counts the multiplications of the convolutions. `peak_share` compares with the fastest float32 matrix product
     of this machine, measured just after. Raises what `load` raises.
     """
     context = multiprocessing.get_context("spawn")
-    for setting in settings:
+    for case in cases:
         with context.Pool(1) as pool:
-            yield pool.apply(measure, (setting,))
+            yield pool.apply(measure, (case,))
 
 
-def measure(setting: Setting) -> dict[str, Any]:
-    """Measure one setting in this process."""
-    model = load(setting.model, runtime=setting.runtime)
-    width, height = setting.size
+def measure(case: Case) -> dict[str, Any]:
+    """Measure one case in this process."""
+    model = load(case.model, runtime=case.runtime)
+    width, height = case.size
     picture = from_samples(_scene(width, height))
     # No early end: every run does the same work.
-    runs = times(lambda: model.restore(picture, steps=setting.steps, stop_below=0.0), setting.repeats, setting.seconds)
+    runs = times(lambda: model.restore(picture, steps=case.steps, stop_below=0.0), case.repeats, case.seconds)
     peak_bytes = _peak_bytes()
-    # Not before the runs: large matrices change how the allocator serves torch from then on (docs/log.md).
+    # Not before the runs: large matrices change how the allocator serves torch from then on (research/).
     matrix_gflops = matrix_product_gflops()
     seconds = statistics.median(runs)
-    gmac = _gmac(model, width * height, setting.steps)
+    gmac = _gmac(model, width * height, case.steps)
     return {
-        "model": setting.model,
-        "runtime": setting.runtime,
+        "model": case.model,
+        "runtime": case.runtime,
         "width": width,
         "height": height,
-        "steps": setting.steps,
+        "steps": case.steps,
         "runs": len(runs),
         "seconds": {"min": min(runs), "median": seconds, "max": max(runs)},
         "seconds_per_mpx": seconds / (width * height / 1e6),

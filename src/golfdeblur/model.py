@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from golfdeblur import DEFAULT_MODEL
+from golfdeblur import DEFAULT_MODEL, machine
 from golfdeblur.engine import budget, passes
+from golfdeblur.engine.deconvolving import Deconvolution
 from golfdeblur.engine.ensemble import mean_of_turns
 from golfdeblur.engine.passes import Restored, Stages
 from golfdeblur.engine.runner import Runner, open_runner
+from golfdeblur.errors import ConfigError, ImageError
 from golfdeblur.files import image
 from golfdeblur.files.kinds import as_picture
 from golfdeblur.files.names import default_output
@@ -40,26 +42,44 @@ class Model:
     """None in a model without a corrector."""
     max_memory: int | None = None
     """Bytes that the process may take; None: half of what is free when a picture comes."""
+    threads: int | None = None
+    """How many compute at once; None: GOLF_THREADS, or as many as the process may use (`machine.threads`)."""
 
     @property
     def runtime(self) -> str:
         """Which of `runtimes.RUNTIMES` computes the networks."""
         return self.f.session.runtime
 
-    def deblur(self, picture: Kind, *, steps: int = STEPS, self_ensemble: bool = False) -> Kind:
+    def deblur(
+        self,
+        picture: Kind,
+        *,
+        steps: int = STEPS,
+        self_ensemble: bool = False,
+        deconvolution: Deconvolution | None = None,
+        output: str | Path | None = None,
+        overwrite: bool = False,
+    ) -> Kind:
         """Return the deblurred picture, of the same kind, size and depth as `picture`.
 
-        A path gives a path: the result is written beside the input as NAME-deblurred.SUFFIX, and never over a file
-        that is there. An array is (H, W) or (H, W, C), uint8, uint16 or float in [0, 1]; alpha, its last of 2 or 4
-        channels, stays as it is. `self_ensemble`: see `restore`. Raises ImageError for what is not an image.
+        A path gives a path: the result is written to `output`, or beside the input as NAME-deblurred.SUFFIX, and only
+        with `overwrite` over a file that is there. An array is (H, W) or (H, W, C), uint8, uint16 or float in [0, 1];
+        alpha, its last of 2 or 4 channels, stays as it is. `self_ensemble`, `deconvolution`: see `restore`. Raises
+        ImageError for what is not an image, ConfigError for an `output` where nothing is written.
         """
+        how: Any = {"steps": steps, "self_ensemble": self_ensemble, "deconvolution": deconvolution}
         if isinstance(picture, str | Path):
-            path = default_output(Path(picture))
-            image.check_writable(path, force=False)
-            image.write(self.restore(image.read(picture), steps=steps, self_ensemble=self_ensemble).picture, path)
+            path = default_output(Path(picture)) if output is None else Path(output)
+            if path.exists() and not overwrite:
+                raise ImageError(f"{path} exists already; give overwrite=True to replace it, or another output=.")
+            image.check_writable(path, force=overwrite)
+            made = self.restore(image.read(picture), **how).picture
+            image.write(made, path, force=overwrite)
             return cast(Any, type(picture))(path)
+        if output is not None or overwrite:
+            raise ConfigError("output= and overwrite= are for the path of a file; save the picture that comes back.")
         source, like = as_picture(picture)
-        return like(self.restore(source, steps=steps, self_ensemble=self_ensemble).picture)
+        return like(self.restore(source, **how).picture)
 
     def strokes(self, picture: Kind, *, steps: int = STEPS) -> Iterator[Kind]:
         """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures."""
@@ -68,7 +88,13 @@ class Model:
             yield like(restored.picture)
 
     def restore(
-        self, picture: Picture, *, steps: int = STEPS, stop_below: float = STOP_BELOW, self_ensemble: bool = False
+        self,
+        picture: Picture,
+        *,
+        steps: int = STEPS,
+        stop_below: float = STOP_BELOW,
+        self_ensemble: bool = False,
+        deconvolution: Deconvolution | None = None,
     ) -> Restored:
         """Return `picture` after the last stroke, and what the strokes did.
 
@@ -76,8 +102,15 @@ class Model:
         is the same, except that such a picture never settles early. Of a model with instance norm (`paper`) tiles go
         instead, each with statistics of its own: close to the full frame's result, but not equal (docs/performance.md).
         With `self_ensemble` it is the mean over the picture turned and mirrored in all eight ways: eight times the
-        work for 0.1 to 0.3 dB (MODEL_CARD.md). Raises ConfigError if the budget is too small.
+        work for 0.1 to 0.3 dB (MODEL_CARD.md). With a `deconvolution` the strokes deconvolve with one kernel for the
+        whole picture, given or read from it, instead of G. Raises ConfigError if the budget is too small, and for
+        both together.
         """
+        if deconvolution is not None:
+            if self_ensemble or not steps:
+                raise ConfigError("A deconvolution needs a stroke and no self-ensemble; leave one of them out.")
+            *_, last = self.restore_each(picture, steps=steps, deconvolution=deconvolution)
+            return last
 
         def once(picture: Picture, held_bytes: int = 0) -> Restored:
             stages, plan = self._planned(picture, steps, held_bytes)
@@ -85,19 +118,21 @@ class Model:
 
         return mean_of_turns(picture, once) if self_ensemble else once(picture)
 
-    def restore_each(self, picture: Picture, *, steps: int = STEPS) -> Iterator[Restored]:
+    def restore_each(
+        self, picture: Picture, *, steps: int = STEPS, deconvolution: Deconvolution | None = None
+    ) -> Iterator[Restored]:
         """Yield what `restore` returns after F, after the first correction, and so on to the last.
 
         Where whole frames do not fit into memory, each of them starts at F again. Raises what `restore` raises.
         """
         stages, plan = self._planned(picture, steps)
+        if deconvolution is not None:
+            yield from passes.deconvolve_each(picture, stages, plan, deconvolution, stop_below=STOP_BELOW)
+            return
         if not plan.is_whole:
             yield from (self.restore(picture, steps=count) for count in range(len(stages.each)))
             return
-        changes = []
-        for stroke in passes.whole_frames(picture, stages, plan, stop_below=STOP_BELOW):
-            changes.append(stroke.change)
-            yield Restored(picture.repainted([stroke.pixels]), changes.copy(), stroke.settled)
+        yield from passes.restore_each(picture, stages, plan, stop_below=STOP_BELOW)
 
     def _planned(self, picture: Picture, steps: int, held_bytes: int = 0) -> tuple[Stages, budget.Plan]:
         check_steps(steps)
@@ -106,19 +141,31 @@ class Model:
         return stages, budget.plan(stages.need(picture, held_bytes), most)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _ready, (self.weights, self.runtime, self.max_memory)
+        return _ready, (self.weights, self.runtime, self.max_memory, self.threads)
+
+    def __repr__(self) -> str:
+        networks = "F and G" if self.g else "F"
+        return f"<golfdeblur.Model {self.weights.name}: {networks} in {self.weights.folder}, runtime {self.runtime}>"
 
 
-def load(model: str | Path = DEFAULT_MODEL, *, runtime: str = "auto", max_memory: int | None = None) -> Model:
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    runtime: str = "auto",
+    max_memory: int | None = None,
+    threads: int | None = None,
+) -> Model:
     """Load an embedded model by name (`fast`), or one from a folder with F.onnx, G.onnx and config.json.
 
-    `runtime` is one of `runtimes.RUNTIMES`, `max_memory` in bytes. Raises WeightsError for an unknown model and for
-    weights that do not match their checksum, ConfigError for a runtime that cannot be used here.
+    `runtime` is one of `runtimes.RUNTIMES`, `max_memory` in bytes; `threads` compute at once. Raises WeightsError for
+    an unknown model and for weights that do not match their checksum, ConfigError for a runtime that cannot be used
+    here.
     """
-    return _ready(find_weights(model), runtime, max_memory)
+    return _ready(find_weights(model), runtime, max_memory, threads)
 
 
-def _ready(weights: Weights, runtime: str, max_memory: int | None) -> Model:
-    f, g = (None if file is None else open_runner(file, runtime) for file in (weights.f, weights.g))
+def _ready(weights: Weights, runtime: str, max_memory: int | None, threads: int | None) -> Model:
+    with machine.using(threads):
+        f, g = (None if file is None else open_runner(file, runtime) for file in (weights.f, weights.g))
     assert f is not None
-    return Model(weights, f, g, max_memory)
+    return Model(weights, f, g, max_memory, threads)

@@ -10,7 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from golfdeblur import DEFAULT_MODEL, __version__, offline
-from golfdeblur.cli.app import ForceOption, StepsOption, app, check_new, default_command, needs_extra, write_text
+from golfdeblur.cli.app import (
+    ForceOption,
+    StepsOption,
+    ThreadsOption,
+    app,
+    check_new,
+    default_command,
+    needs_extra,
+    write_text,
+)
 from golfdeblur.errors import ConfigError
 from golfdeblur.golf import STEPS
 
@@ -24,6 +33,7 @@ def bench_speed(
     runtime: Annotated[list[str] | None, typer.Option("--runtime", help="A runtime; may be repeated.")] = None,
     size: Annotated[list[str] | None, typer.Option("--size", help="WIDTHxHEIGHT; may be repeated.")] = None,
     steps: StepsOption = STEPS,
+    threads: ThreadsOption = None,
     repeats: Annotated[int, typer.Option(min=1, help="Fewest runs of each.")] = 5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="Draw time against size (PNG or SVG).")] = None,
@@ -52,13 +62,13 @@ def bench_speed(
         print(_comparison(result["against"]))
     else:
         sizes = [_size(text) for text in size] if size else list(bench.SIZES)
-        settings = [
-            bench.Setting(m, r, s, steps, repeats)
+        cases = [
+            bench.Case(m, r, s, steps, repeats)
             for m in model or [DEFAULT_MODEL]
             for r in runtime or ["auto"]
             for s in sizes
         ]
-        result["rows"] = _measured(bench.bench(settings), widest=max(len(s.model) for s in settings))
+        result["rows"] = _measured(bench.measure_all(cases), widest=max(len(case.model) for case in cases))
     if json_file is not None:
         write_text(json_file, json.dumps(result, indent=1) + "\n")
     if plot_file is not None and "rows" in result:
@@ -104,10 +114,10 @@ def bench_train(
 ) -> None:
     """Print megapixels a second of the bare training step and of the whole loop, with their ratio."""
     with needs_extra("train"):
-        from golfdeblur.learning.bench import bench_training
-        from golfdeblur.learning.config import read_recipe
+        from golfdeblur.learning.recipe import read_recipe
+        from golfdeblur.learning.speed import training_speeds
     config = read_recipe(recipe)
     print(f"{'precision':10} {'mode':9} {'memory':14} {'step Mpx/s':>10} {'loop Mpx/s':>10} {'loop/step':>9}")
-    for speed in bench_training(config, seconds=seconds, compiled=compiled):
+    for speed in training_speeds(config, seconds=seconds, compiled=compiled):
         figures = f"{speed.step_mpx_per_s:10.2f} {speed.loop_mpx_per_s:10.2f} {speed.share:9.2f}"
         print(f"{speed.precision:10} {speed.mode:9} {speed.layout:14} {figures}", flush=True)

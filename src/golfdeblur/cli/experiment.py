@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from golfdeblur import DEFAULT_MODEL
-from golfdeblur.cli.app import ForceOption, ModelOption, app, check_new, needs_extra
+from golfdeblur.cli.app import ForceOption, ModelOption, ThreadsOption, app, check_new, needs_extra
 from golfdeblur.errors import GolfError
 
 
@@ -29,7 +29,7 @@ class Experiment(str, Enum):
     all = "all"
 
 
-class Network(str, Enum):
+class Trained(str, Enum):
     """The architectures that the experiments train."""
 
     fast = "fast"
@@ -42,12 +42,13 @@ def experiment(
     out: Annotated[Path, typer.Option("--out", help="The folder for result.json, figures and report.md.")],
     data: Annotated[Path | None, typer.Option(help="A folder with blur/ and sharp/.")] = None,
     model: ModelOption = DEFAULT_MODEL,
-    network: Annotated[Network, typer.Option(help="What `forgetting` and `balance` train.")] = Network.fast,
+    network: Annotated[Trained, typer.Option(help="What `forgetting` and `balance` train.")] = Trained.fast,
     features: Annotated[Path | None, typer.Option(help="VGG-19's features, for `balance`.")] = None,
     evaluations: Annotated[
         list[Path] | None, typer.Option("--evaluation", help="A file of golf evaluate --json.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of what is trained (`forgetting`: at most 3).")] = 5,
+    threads: ThreadsOption = None,
     quick: Annotated[bool, typer.Option(help="A smoke run of seconds; its figures mean nothing.")] = False,
     force: ForceOption = False,
 ) -> None:

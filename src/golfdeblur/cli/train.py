@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from golfdeblur.cli.app import ForceOption, app, check_new, default_command, needs_extra
+from golfdeblur.cli.app import ForceOption, ThreadsOption, app, check_new, default_command, needs_extra
 from golfdeblur.errors import ConfigError
 
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE replaces the recipe's, also TABLE.KEY.")]
@@ -23,6 +24,9 @@ FeaturesOption = Annotated[
     typer.Option("--features", help="Weights of the perceptual loss's network; 'download' fetches VGG-11-BN (507 MB)."),
 ]
 
+
+SILENCE_S = 3.0
+"""After so long without a word a run says where it is."""
 
 train_app = typer.Typer(
     cls=default_command("run", needs_arguments=True),
@@ -46,15 +50,21 @@ def train(
         Path | None, typer.Option("--initial", help="First weights of the network itself, to fine-tune them.")
     ] = None,
     features: FeaturesOption = None,
+    threads: ThreadsOption = None,
     max_minutes: Annotated[float, typer.Option(help="End with a checkpoint after this time.")] = float("inf"),
     tensorboard: Annotated[bool, typer.Option(help="Also log to OUT/tensorboard (extra `tensorboard`).")] = False,
 ) -> None:
     """Train F or G (needs the extra `train`). The same command again resumes, after whatever stopped it."""
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that accelerate or torchrun started
+    if first:
+        print(f"Starting torch and reading {recipe}.", flush=True)
     with needs_extra("train"):
-        from golfdeblur.learning.config import read_recipe
         from golfdeblur.learning.objective import Inputs
+        from golfdeblur.learning.recipe import read_recipe
         from golfdeblur.learning.train import train as run
     config = read_recipe(recipe, settings)
+    if first:
+        print(f"{config.steps} steps for stage {config.stage} of model {config.model}. Reading the data.", flush=True)
     inputs = Inputs(
         named_paths(data),
         validation=named_paths(validation or []),
@@ -62,16 +72,13 @@ def train(
         initial=initial,
         features=_features(features),
     )
-    writers: list[Any] = [_lines]
-    first = os.environ.get("RANK", "0") == "0"  # of the processes that accelerate or torchrun started
+    shown: _Live | _Lines = _Live(config.steps) if sys.stderr.isatty() and first else _Lines(config.steps)
+    writers: list[Any] = [shown.show]
     if tensorboard and first:
         writers.append(_tensorboard(out / "tensorboard"))
-    with _process_group_left():
-        if sys.stderr.isatty() and first:
-            with _Live(config.steps) as live:
-                path = run(config, inputs, out, max_minutes=max_minutes, report=_all_of([live.show, *writers[1:]]))
-        else:
-            path = run(config, inputs, out, max_minutes=max_minutes, report=_all_of(writers))
+    with _process_group_left(), shown:
+        report = _all_of(writers)
+        path = run(config, inputs, out, max_minutes=max_minutes, report=report, progress=shown.progress)
     if path is not None:
         print(f"Trained: {path}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -142,9 +149,43 @@ def _all_of(reports: list[Any]) -> Any:
     return report
 
 
-def _lines(row: dict[str, Any]) -> None:
-    """Print a row as one plain line."""
-    print(row["notice"] if "notice" in row else f"step {row['step']}  {_words(row)}", flush=True)
+class _Lines:
+    """Plain lines: every row, and where nothing has been said for a while the step and the time that is left."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.silence_s = SILENCE_S
+        self.spoke = time.monotonic()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left to do."""
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Print a row as one plain line."""
+        self._say(row["notice"] if "notice" in row else f"step {row['step']}  {_words(row)}")
+
+    def progress(self, step: int, seconds_left: float) -> None:
+        """Say how far the run is, soon after its start and then more and more rarely."""
+        if time.monotonic() - self.spoke > self.silence_s:
+            self._say(f"step {step} of {self.steps}, about {_duration(seconds_left)} left")
+            self.silence_s *= 2
+
+    def _say(self, sentence: str) -> None:
+        print(sentence, flush=True)
+        self.spoke = time.monotonic()
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def _words(row: dict[str, Any]) -> str:
@@ -184,7 +225,10 @@ class _Live:
             self.bar.console.print(f"step {row['step']}  {_words(row)}")
         else:
             text = f"loss {row['loss']:.4f}  lr {row['lr']:.1e}  {row['mpx_per_s']:.2f} Mpx/s"
-            self.bar.update(self.task, completed=row["step"], description=text)
+            self.bar.update(self.task, description=text)
+
+    def progress(self, step: int, seconds_left: float) -> None:
+        self.bar.update(self.task, completed=step)
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -16,6 +16,7 @@ from golfdeblur.cli.app import (
     QuietOption,
     RuntimeOption,
     StepsOption,
+    ThreadsOption,
     app,
     check_new,
     interrupts_remembered,
@@ -28,7 +29,10 @@ from golfdeblur.golf import STEPS
 @app.command("video")
 def video_command(
     clip: Annotated[Path, typer.Argument(help="The video.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The result: .mp4, .m4v, .mov, .mkv or .webm.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The result: .mp4, .m4v, .mov, .mkv or .webm. NAME-deblurred if left out."),
+    ] = None,
     start: Annotated[float, typer.Option(help="Begin here, in seconds.")] = 0.0,
     end: Annotated[float | None, typer.Option(help="End here, in seconds.")] = None,
     preview: Annotated[bool, typer.Option("--preview", help="Write the input beside the result.")] = False,
@@ -36,6 +40,7 @@ def video_command(
     steps: StepsOption = STEPS,
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
+    threads: ThreadsOption = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -47,6 +52,8 @@ def video_command(
     with needs_extra("video"):
         from golfdeblur import video
         from golfdeblur.model import load
+    output = output or video.default_output(clip)
+    output.parent.mkdir(parents=True, exist_ok=True)
     check_new(output, force=force)
     cut = video.Cut(start, end)
     loaded = load(model, runtime=runtime, max_memory=None if max_memory is None else parse_size(max_memory))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
+from golfdeblur import machine
 from golfdeblur.errors import ConfigError
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -133,11 +132,4 @@ def parse_size(text: str) -> int:
 
 def default_budget() -> int:
     """Return half of the bytes that are free, within the limit of a container."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    with contextlib.suppress(OSError, ValueError):  # no control groups, or no limit ("max")
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        free = min(free, limit - int((group / "memory.current").read_text()))
-    return max(free, 0) // 2
+    return machine.free_bytes() // 2

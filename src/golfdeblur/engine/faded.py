@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from golfdeblur.engine.tiles import Network
+from golfdeblur.runtimes import Network
 
 
 def faded(

@@ -98,14 +98,14 @@ def open_runner(file: NetworkFile, runtime: str = "auto") -> Runner:
     name = runtimes.resolve(runtime)
     try:
         asked = file.int8_content() if name.endswith("int8") else content
-        session = runtimes.open_network(name, asked, file.path)
+        session = runtimes.open_network(name, asked, file.spec)
     except ConfigError:
         if runtime != "auto":
             raise
         name = "onnxruntime"
-        session = runtimes.open_network(name, content, file.path)
+        session = runtimes.open_network(name, content, file.spec)
     if name in runtimes.REDUCED:
-        reference = runtimes.open_network("onnxruntime", content, file.path)
+        reference = runtimes.open_network("onnxruntime", content)
         found = runtimes.agreement_db(session, reference, multiple_px=file.multiple_px, scales=file.scales)
         if found < runtimes.REDUCED[name]:
             raise ConfigError(

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from golfdeblur.engine.tiles import Network, spans
+from golfdeblur.engine.tiles import spans
+from golfdeblur.runtimes import Network
 
 
 def in_strips(

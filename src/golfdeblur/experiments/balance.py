@@ -18,6 +18,7 @@ from golfdeblur.errors import ConfigError
 from golfdeblur.experiments import pictures, trials
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import golf, losses, perceptual
+from golfdeblur.sheet import grid
 
 FACTORS = {"content alone": 0.0, "a tenth": 0.1, "measured (equal)": 1.0, "hundredfold": 100.0}
 """Lambda, as multiples of the measured one, at which both terms are equal."""
@@ -34,7 +35,7 @@ def run(settings: Settings) -> Result:
     rows: list[tuple[Any, ...]] = []
     shown: list[list[tuple[str, np.ndarray]]] = [[] for _ in found.held_out[:SHOWN]]
     for label, factor in FACTORS.items():
-        network = _train(settings.network, found, features, (factor * equal, steps, side))
+        network = _train(settings.trained, found, features, (factor * equal, steps, side))
         outputs = [_restored(network, y) for y, _ in found.held_out]
         targets = [_pixels(sharp) for _, sharp in found.held_out]
         rows.append((label, factor * equal, *_scores(outputs, targets)))
@@ -43,7 +44,7 @@ def run(settings: Settings) -> Result:
     inputs, targets = ([_pixels(pair[i]) for pair in found.held_out] for i in (0, 1))
     rows += [("blurry input", None, *_scores(inputs, targets)), ("sharp", None, *_scores(targets, targets))]
     header = ("lambda", "value", "PSNR, dB", "sharpness / that of sharp", "histogram distance")
-    table = Table(f"{settings.network}, {steps} steps each, {len(targets)} held-out images:", header, rows)
+    table = Table(f"{settings.trained}, {steps} steps each, {len(targets)} held-out images:", header, rows)
     by_name = {row[0]: row for row in rows}
     content, heavy = by_name["content alone"], by_name["hundredfold"]
     held = bool(heavy[3] > content[3] and heavy[2] < content[2])
@@ -84,7 +85,7 @@ def _features(settings: Settings) -> nn.Module:
 
 
 def _measured_balance(found: trials.Patches, features: nn.Module, side: int) -> float:
-    loss = losses.Loss("mse", spectrum_weight=0, features=features, balance=0)
+    loss = losses.Loss("mse", features=features, balance=0)
     y, sharp = found.batch(torch.Generator().manual_seed(0), count=8, side=side)
     return float(loss.measured_balance(y, sharp))
 
@@ -97,7 +98,7 @@ def _train(name: str, found: trials.Patches, features: nn.Module, how: tuple[flo
     def batches(step: int) -> tuple[Tensor, Tensor]:
         return found.batch(generator, count=BATCH, side=side)
 
-    loss = losses.Loss("mse", spectrum_weight=0, features=features if balance else None, balance=balance)
+    loss = losses.Loss("mse", features=features if balance else None, balance=balance)
     trials.fit(network, batches, loss, range(steps), lr=LR)
     return network
 
@@ -129,7 +130,7 @@ def _strip(shown: list[list[tuple[str, np.ndarray]]], found: trials.Patches) -> 
     for row, (y, sharp) in zip(shown, found.held_out, strict=False):
         images = [("input", _pixels(y)), *row, ("sharp", _pixels(sharp))]
         rows.append([(label, pictures.crop(pixels, 192)) for label, pixels in images])
-    return pictures.strip(rows)
+    return grid(rows)
 
 
 def _figure(rows: list[tuple]) -> Figure:

@@ -16,6 +16,7 @@ from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.golf import STOP_BELOW
 from golfdeblur.model import load
+from golfdeblur.runtimes import Network
 
 STEPS = 10
 MOST_IMAGES = 40
@@ -81,7 +82,7 @@ def run(settings: Settings) -> Result:
     return Result("convergence", claim, holds, verdict, numbers, [table], {"convergence": _figure(means)})
 
 
-def _trace(f: pictures.Network, g: pictures.Network, y: np.ndarray, sharp: np.ndarray, steps: int) -> dict[str, Any]:
+def _trace(f: Network, g: Network, y: np.ndarray, sharp: np.ndarray, steps: int) -> dict[str, Any]:
     """Return PSNR and SSIM of y, x0, x1, ...; change, error and cosine of x0, x1, ..."""
     target = pictures.as_input(sharp)
     x = pictures.as_input(y)

@@ -31,7 +31,7 @@ def run(settings: Settings) -> Result:
     seeds = 1 if settings.quick else min(settings.seeds, SEEDS)
     found = trials.patches(settings, side=side, most=IMAGES)
     curves = {
-        panel: [_train(settings.network, tasks, found, seed, (steps, every, side)) for seed in range(seeds)]
+        panel: [_train(settings.trained, tasks, found, seed, (steps, every, side)) for seed in range(seeds)]
         for panel, tasks in PANELS.items()
     }
     last = {panel: [[float(v) for v in curve[-1][1:]] for curve in runs] for panel, runs in curves.items()}
@@ -65,7 +65,7 @@ def run(settings: Settings) -> Result:
         for key, v in numbers.items()
         if isinstance(v, dict) and "mean" in v
     ]
-    table = Table(f"{settings.network}, {steps} steps a task, {seeds} seeds:", ("figure", "mean", "spread"), rows)
+    table = Table(f"{settings.trained}, {steps} steps a task, {seeds} seeds:", ("figure", "mean", "spread"), rows)
     claim = "training the second task destroys the first, and both at once hardly deblur; so F is separate from G."
     holds = None if settings.quick else all(held.values())
     return Result(
@@ -80,7 +80,7 @@ def _train(
     steps, every, side = sizes
     network = trials.propagator(name, seed, identity=False)
     generator = torch.Generator().manual_seed(seed)
-    loss = losses.Loss("charbonnier", spectrum_weight=0, features=None, balance=0)
+    loss = losses.Loss("charbonnier", features=None, balance=0)
     multiple = network.residual.multiple_px
     identity = [(sharp, sharp) for _, sharp in found.held_out]
     blurry = trials.mean_psnr_db(lambda y: y, found.held_out, multiple)

@@ -19,6 +19,8 @@ from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import uniform
 from golfdeblur.model import load
+from golfdeblur.runtimes import Network
+from golfdeblur.sheet import grid
 
 ALPHA = 1.0
 """A kernel of sum 1 amplifies nothing, so that the descent is stable below 2."""
@@ -79,12 +81,12 @@ def run(settings: Settings) -> Result:
         numbers,
         [table],
         {"descent": _figure(traces)},
-        {"restored": pictures.strip([[(label, pictures.crop(x)) for label, x in strip]])},
+        {"restored": grid([[(label, pictures.crop(x)) for label, x in strip]])},
     )
 
 
 def descend(
-    problem: Problem, network: pictures.Network | None, *, beta: float, iterations: int
+    problem: Problem, network: Network | None, *, beta: float, iterations: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the PSNR in dB after each iteration, and the image at the last, (H, W, 3) uint8.
 

@@ -32,6 +32,11 @@ class Settings:
     """Files of golf evaluate --json."""
     seeds: int = 5
 
+    @property
+    def trained(self) -> str:
+        """The architecture that is trained: the least one in a smoke run."""
+        return "tiny" if self.quick else self.network
+
 
 @dataclass(frozen=True)
 class Table:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from golfdeblur.errors import DataError
 from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Settings
-from golfdeblur.learning import golf, networks
+from golfdeblur.learning import golf, networks, precision
 
 HELD_OUT = 4
 """Every so manyth image is kept for measuring."""
@@ -65,10 +65,11 @@ def fit(
     network: nn.Module, batches: Callable[[int], tuple[Tensor, Tensor]], loss: nn.Module, steps: range, *, lr: float
 ) -> None:
     """Minimise the sum of `loss`'s terms over the batches of `steps`, with AdamW and a clipped gradient."""
+    chosen, _ = precision.settle("auto", None, torch.device("cpu"))
     optimiser = torch.optim.AdamW(network.parameters(), lr, (0.9, 0.99))
     for step in steps:
         y, sharp = batches(step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=chosen == "bf16"):
             terms = loss(network(y), sharp)
         torch.stack(list(terms.values())).sum().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 0.05)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms
 
-from golfdeblur.engine import bands
+from golfdeblur import bands
 from golfdeblur.errors import ImageError
 from golfdeblur.files.metadata import Keepsakes, collect
 
@@ -89,7 +89,8 @@ def _paint(planes: np.ndarray, *, out: np.ndarray) -> None:
         for channel, plane in enumerate(values):  # all three at once take twice as long
             out[top:bottom, :, channel] = plane
 
-    bands.each(paint, *planes.shape[1:])
+    for band in bands.cut(*planes.shape[1:]):
+        paint(*band)
 
 
 def from_samples(samples: np.ndarray, keep: Keepsakes | None = None) -> Picture:

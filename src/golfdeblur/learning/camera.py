@@ -31,6 +31,9 @@ SHOT_PER_ISO = 1e-6
 HIGHLIGHT = 0.8
 """Light above this, of 1 for white, may have been cut off by the sensor: the rise to the full gain begins here."""
 
+HEADROOM = 1.5
+"""The sensor's limit, in sRGB's colours: cut off in its own, lights would change their hue, as no truth does."""
+
 RGB_TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 XYZ_TO_SENSOR = (
     ((1.0234, -0.2969, -0.2266), (-0.5625, 1.6328, -0.0469), (-0.0703, 0.2188, 0.6406)),
@@ -138,9 +141,9 @@ def photograph(
     shot, read = random_noise(generator, batch, config)
     local = torch.Generator(light.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
     matrix, gains = random_colours(generator, batch)
-    raw = mix(light, matrix.to(light)) / gains.to(light)
+    raw = mix(light.clamp(max=HEADROOM), matrix.to(light)) / gains.to(light)
     raw = _sensed(raw, (shot, read), _chosen(generator, batch, config.bayer), local)
-    seen = mix((raw * gains.to(raw)).clamp_(max=1), torch.linalg.inv(matrix).to(raw))
+    seen = mix(raw * gains.to(raw), torch.linalg.inv(matrix).to(raw))
     y = develop(seen, contrast)
     sigma = grey_noise(shot, read)
     shares = (config.blotchy, config.denoised, config.sharpened, config.jpeg, config.subsampled)
@@ -269,18 +272,14 @@ def sharpen(x: Tensor, amount: Tensor) -> Tensor:
 
 
 def _sensed(raw: Tensor, noise: tuple[Tensor, Tensor], bayer: Tensor, local: torch.Generator) -> Tensor:
-    """Return what the sensor saw of `raw`, cut off at 1: through a colour filter where `bayer`, (B,), is true."""
+    """Return what the sensor saw of `raw`: through a colour filter where `bayer`, (B,), is true."""
     out = torch.empty_like(raw)
-    for chosen, view, back in ((bayer, mosaic, demosaic), (~bayer, _same, _same)):
+    for chosen, view, back in ((bayer, mosaic, demosaic), (~bayer, torch.clone, torch.clone)):
         index = torch.nonzero(chosen)[:, 0]
         if len(index):
-            seen = add_noise(view(raw[index]), noise[0][index], noise[1][index], local).clamp_(max=1)
+            seen = add_noise(view(raw[index]), noise[0][index], noise[1][index], local)
             out[index] = back(seen)
     return out
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
 
 
 def _apart(x: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor], amount: Tensor) -> Tensor:

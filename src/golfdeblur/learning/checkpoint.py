@@ -1,4 +1,4 @@
-"""Networks on disk: safetensors with the spec of the network and where it came from in the file's metadata."""
+"""Networks on disk: safetensors, with the spec of the network and where it came from in the file's metadata."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from golfdeblur.errors import WeightsError
+from golfdeblur.errors import ConfigError, WeightsError
 from golfdeblur.files import atomic
 from golfdeblur.learning import networks
+from golfdeblur.weights import find_weights
 
 FORMAT = 1
 
@@ -20,7 +21,7 @@ KEPT_BITS = 16
 """Of the 24 significant bits of a weight: without the others files pack a tenth smaller (docs/decisions.md)."""
 
 
-def save_network(path: Path, network: networks.Network, history: dict) -> None:
+def save_network(path: Path, network: networks.Residual, history: dict) -> None:
     """Write `network` and its `history` (how it was trained, JSON values) under a temporary name, then rename.
 
     Weights are rounded to KEPT_BITS significant bits.
@@ -30,11 +31,16 @@ def save_network(path: Path, network: networks.Network, history: dict) -> None:
     atomic.write(path, save(tensors, metadata))  # safetensors' `save_file` would hide it from all other users
 
 
-def load_network(path: Path) -> tuple[networks.Network, dict]:
-    """Return the network and history that `save_network` wrote.
+def load_network(path: Path) -> tuple[networks.Residual, dict]:
+    """Return the network and history that `save_network` wrote; of F.onnx or G.onnx in a model folder no history.
 
     Raises WeightsError for a missing or corrupt file and for one of another format.
     """
+    if path.suffix == ".onnx":
+        files = find_weights(path.parent).networks
+        if path.stem not in files:
+            raise WeightsError(f"{path} is not F.onnx or G.onnx of its folder; give one of these.")
+        return from_onnx(files[path.stem].content(), files[path.stem].spec), {}
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -48,6 +54,31 @@ def load_network(path: Path) -> tuple[networks.Network, dict]:
     network = networks.build(json.loads(metadata["spec"]))
     network.load_state_dict(tensors)
     return network, json.loads(metadata["history"])
+
+
+def as_kept(network: networks.Residual) -> networks.Residual:
+    """Return `network` with its weights as `save_network` writes them: rounded."""
+    kept = networks.build(network.spec)
+    kept.load_state_dict({name: _rounded(value.detach().cpu()) for name, value in network.state_dict().items()})
+    return kept
+
+
+def from_onnx(content: bytes, spec: dict) -> networks.Residual:
+    """Return the network of an ONNX file that `export` wrote: its weights lie in there under their own names.
+
+    Raises WeightsError for a file without them.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        stored = {tensor.name: tensor for tensor in onnx.load_from_string(content).graph.initializer}
+        network = networks.build(spec)
+        found = {name: onnx.numpy_helper.to_array(stored[f"residual.{name}"]) for name in network.state_dict()}
+        network.load_state_dict({name: torch.tensor(value) for name, value in found.items()})
+    except (DecodeError, KeyError, RuntimeError, ConfigError) as error:
+        raise WeightsError(f"The ONNX file holds no network of golfdeblur ({error}); export it again.") from error
+    return network
 
 
 def _rounded(x: torch.Tensor) -> torch.Tensor:

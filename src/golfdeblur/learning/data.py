@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as nf
 from torch import Tensor
 
+from golfdeblur import machine
 from golfdeblur.errors import DataError, GolfError
 from golfdeblur.files import image
 
@@ -52,7 +53,7 @@ def load_photos(folder: Path, *, held_out: bool | None = False, smallest_px: int
     Raises DataError for an empty folder, for files that cannot be read (all are named) and for photos smaller than
     `smallest_px` on a side.
     """
-    paths = image.find(folder)
+    paths = image.images_in(folder)
     if held_out is not None:
         paths = [p for i, p in enumerate(paths) if (i % HELD_OUT_EVERY == 0) == held_out]
     if not paths:
@@ -121,7 +122,7 @@ def _read_all(paths: list[Path]) -> list[Tensor]:
         except GolfError as error:
             return str(error)
 
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(machine.threads()) as pool:
         results = list(pool.map(read, paths))
     broken = [r for r in results if isinstance(r, str)]
     if broken:

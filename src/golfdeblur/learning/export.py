@@ -39,9 +39,10 @@ def export(
     notes: dict[str, Any],
     calibration: Path | None = None,
 ) -> dict[str, Any]:
-    """Write F.onnx, G.onnx, their safetensors and config.json into `folder`; return the configuration.
+    """Write F.onnx, G.onnx, config.json and training.json into `folder`; return the configuration.
 
-    Without `g_path` the model is F alone. `notes` (data, scores, licence, ...) go into config.json. With a folder of
+    Without `g_path` the model is F alone. `notes` (data, scores, licence, ...) go into config.json,
+    how the networks were trained into training.json. With a folder of
     blurry photos for `calibration` it also writes both networks with 8 bits, F.int8.onnx and G.int8.onnx. Raises
     WeightsError where an ONNX file differs from torch float32 by more than 1/255 or by less than 90 dB, and for a G
     that was trained behind another F, DataError for a folder without photos.
@@ -50,14 +51,15 @@ def export(
     blurry = [] if calibration is None else _calibration_photos(calibration)
     folder.mkdir(parents=True, exist_ok=True)
     entries: dict[str, Any] = {}
+    training: dict[str, Any] = {}
     for letter, path, wrap in (("F", f_path, golf.Propagator), ("G", g_path, golf.Corrector)):
         if path is None:
             continue
         given, history = checkpoint.load_network(path)
         if history.get("propagator_sha256", checkpoint.network_hash(f_network)) != checkpoint.network_hash(f_network):
             raise WeightsError(f"{path} was trained behind another F than {f_path}; export it with its own.")
-        checkpoint.save_network(folder / f"{letter}.safetensors", given, history)
-        network, _ = checkpoint.load_network(folder / f"{letter}.safetensors")  # the weights as they are kept: rounded
+        network = checkpoint.as_kept(given)
+        training[letter] = history
         module = wrap(network).eval()
         content = to_onnx(module, folder / f"{letter}.onnx")
         entries[letter] = {
@@ -72,7 +74,6 @@ def export(
             "macs_per_px": networks.macs_per_px(network),
             "spec": network.spec,
             "parity_db": check_parity(module, content),
-            "training": history,
         }
         if blurry:
             eight = folder / f"{letter}.int8.onnx"
@@ -88,7 +89,8 @@ def export(
         "networks": entries,
         **notes,
     }
-    atomic.write(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+    for file, said in (("training.json", training), ("config.json", config)):
+        atomic.write(folder / file, (json.dumps(said, indent=1) + "\n").encode())
     return config
 
 
@@ -118,7 +120,7 @@ def to_onnx(module: golf.Propagator | golf.Corrector, path: Path) -> bytes:
 
 def _calibration_photos(folder: Path) -> list[np.ndarray]:
     """Return the middles of up to CALIBRATION_PHOTOS photos below `folder`, evenly chosen, (1, 3, H, W) in [0, 1]."""
-    paths = image.find(folder)
+    paths = image.images_in(folder)
     if not paths:
         raise DataError(f"{folder} holds no photos; give a folder of blurry ones, like those to be deblurred.")
     cut = []
@@ -135,7 +137,7 @@ def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> fl
 
     Raises WeightsError under 90 dB or beyond 1/255.
     """
-    network = runtimes.open_network("onnxruntime", content, Path())
+    network = runtimes.open_network("onnxruntime", content)
     multiple_px, scales = module.residual.multiple_px, module.residual.scales
     session = Runner(network, multiple_px=multiple_px, overlap_px=None, scales=scales)
     generator = torch.Generator().manual_seed(0)

@@ -16,7 +16,7 @@ from golfdeblur.learning import networks
 class Propagator(nn.Module):
     """Take one aggressive step from the blurry image towards the sharp one, F(y) = y + f(y)."""
 
-    def __init__(self, residual: networks.Network) -> None:
+    def __init__(self, residual: networks.Residual) -> None:
         super().__init__()
         self.residual = residual
 
@@ -31,7 +31,7 @@ class Propagator(nn.Module):
 class Corrector(nn.Module):
     """Correct an estimate delicately, G(x) = x + r(x), where r(x) learns -grad prior(x) (eqs. 3, 9, 11)."""
 
-    def __init__(self, residual: networks.Network) -> None:
+    def __init__(self, residual: networks.Residual) -> None:
         super().__init__()
         self.residual = residual
 

@@ -22,22 +22,17 @@ def charbonnier(x: Tensor, sharp: Tensor, *, epsilon: float = 1e-3) -> Tensor:
     return torch.sqrt((x - sharp) ** 2 + epsilon**2).mean()
 
 
-def psnr(x: Tensor, sharp: Tensor) -> Tensor:
-    """Return (40 dB - PSNR) / 10 dB, the mean over the batch; it levels off above 40 dB and is never negative.
+def log_mse(x: Tensor, sharp: Tensor) -> Tensor:
+    """Return 4 + log10(mean square), the mean over the batch: (40 dB - PSNR) / 10 dB. It levels off
+    above 40 dB and is never negative.
 
     Every image counts by its decibels, hard or easy. Without the levelling, pairs that are sharp on both sides would
-    outweigh all others (docs/log.md).
+    outweigh all others (research/).
     """
     return 4 + torch.log10(((x - sharp) ** 2).mean((1, 2, 3)) + 1e-4).mean()
 
 
-def spectrum_l1(x: Tensor, sharp: Tensor) -> Tensor:
-    """Return the mean |difference| of real and imaginary parts of the orthonormal 2-D Fourier transforms."""
-    difference = torch.fft.rfft2((x - sharp).float(), norm="ortho")
-    return torch.view_as_real(difference).abs().mean()
-
-
-CONTENT = {"mse": mse, "charbonnier": charbonnier, "psnr": psnr}
+CONTENT = {"mse": mse, "charbonnier": charbonnier, "log-mse": log_mse}
 """The content losses by the name that recipes use."""
 
 
@@ -47,17 +42,16 @@ def perceptual(x: Tensor, sharp: Tensor, features: nn.Module) -> Tensor:
 
 
 class Loss(nn.Module):
-    """The distance L = L_c + spectrum_weight * L_s + balance * L_p between an estimate and the sharp image.
+    """The distance L = L_c + balance * L_p between an estimate and the sharp image.
 
     `content` names L_c; `features` is the frozen network P of the perceptual term, or None.
     """
 
     balance: Tensor
 
-    def __init__(self, content: str, *, spectrum_weight: float, features: nn.Module | None, balance: float) -> None:
+    def __init__(self, content: str, *, features: nn.Module | None, balance: float) -> None:
         super().__init__()
         self.content = CONTENT[content]
-        self.spectrum_weight = spectrum_weight
         self.features = features
         self.register_buffer("balance", torch.tensor(balance))
 
@@ -65,8 +59,6 @@ class Loss(nn.Module):
         """Return the weighted terms by name; their sum is L."""
         x = x.float()
         terms = {"content": self.content(x, sharp)}
-        if self.spectrum_weight:
-            terms["spectrum"] = self.spectrum_weight * spectrum_l1(x, sharp)
         if self.features is not None:
             terms["perceptual"] = self.balance * perceptual(x, sharp, self.features)
         return terms

@@ -16,54 +16,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from golfdeblur.engine import tiles
+from golfdeblur.engine import cells
 from golfdeblur.errors import ConfigError
-
-
-class InstanceNorm(nn.InstanceNorm2d):
-    """Instance norm with scale and shift, written out for torch.compile, which fuses it and keeps channels last."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, affine=True)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return `input`, (B, channels, H, W), with mean `bias` and standard deviation `weight` in every channel."""
-        if not torch.compiler.is_compiling():
-            return super().forward(input)
-        x = input.float()
-        variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
-        normal = (x - mean) * torch.rsqrt(variance + self.eps)
-        return (normal * self.weight[:, None, None] + self.bias[:, None, None]).to(input.dtype)
-
-
-class BasicBlock(nn.Module):
-    """Add a six-layer branch to the shortcut: IN, ReLU, Conv 7x7, IN, ReLU, Conv 5x5.
-
-    The paper's figure leaves the order open; with convolution first every branch would be non-negative, so this is
-    the pre-activation reading (docs/paper-map.md). The shortcut is the identity, or, where the width changes, a 1x1
-    convolution followed by instance norm.
-    """
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(
-            InstanceNorm(channels_in),
-            nn.ReLU(),
-            nn.Conv2d(channels_in, channels_out, 7, padding=3, bias=False),
-            InstanceNorm(channels_out),
-            nn.ReLU(),
-            nn.Conv2d(channels_out, channels_out, 5, padding=2, bias=False),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if channels_in != channels_out:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, bias=False),
-                InstanceNorm(channels_out),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return shortcut + branch, (B, channels_out, H, W)."""
-        return self.shortcut(x) + self.branch(x)
+from golfdeblur.learning.layers import BasicBlock, PixelShuffle, ResidualBlock
 
 
 class ResidualCNN(nn.Module):
@@ -106,33 +61,6 @@ class ResidualCNN(nn.Module):
         return self.tail(hidden)
 
 
-class ResidualBlock(nn.Module):
-    """Compute x + conv(relu(conv(x))): plain, and fast on every runtime."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, in the shape of `x`, (B, channels, H, W)."""
-        return x + self.second(torch.relu(self.first(x)))
-
-
-class PixelShuffle(nn.PixelShuffle):
-    """Rearrange (B, C u^2, H, W) to (B, C, u H, u W), in a form that onnxruntime computes in half the time."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the rearranged `input`; exported as two plain transpositions instead of one DepthToSpace."""
-        if not torch.onnx.is_in_onnx_export():
-            return super().forward(input)
-        u = self.upscale_factor
-        batch, channels, height, width = input.shape
-        columns = input.reshape(batch, channels // u, u, height, width).permute(0, 1, 3, 4, 2)
-        rows = columns.reshape(batch, channels // u**2, u, height, u * width).permute(0, 1, 3, 2, 4)
-        return rows.reshape(batch, channels // u**2, u * height, u * width)
-
-
 class ResidualUNet(nn.Module):
     """Map an image to its residual with a U-Net of plain convolutions on the pixel-unshuffled image.
 
@@ -141,7 +69,7 @@ class ResidualUNet(nn.Module):
 
     With `scales` above 1 the same weights first see the image at half the size, there a quarter if `scales` is 3, and
     so on: their residual, enlarged, is three more channels of the input. A long blur is a short one at half the size.
-    At every scale the image is continued to whole multiples of `multiple_px`, as `runtime.Runner` does it.
+    At every scale the image is continued to whole multiples of `multiple_px`, as `engine.runner.Runner` does it.
     """
 
     def __init__(
@@ -236,7 +164,7 @@ class ResidualUNet(nn.Module):
         A little less than the receptive field: the pixels that reach furthest do not lie at the edge of their cell.
         """
         needs = [self._needs(pixel) for pixel in range(self._cell_px)]
-        return tiles.whole(max(max(-low, high - self._cell_px + 1) for low, high in needs), self.multiple_px)
+        return cells.whole(max(max(-low, high - self._cell_px + 1) for low, high in needs), self.multiple_px)
 
     def _needs(self, pixel: int) -> tuple[int, int]:
         spans = [2 * n for n in self.blocks]  # cells that a level's 3x3 convolutions reach to either side
@@ -271,7 +199,8 @@ def _neighbours(widths: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     return itertools.pairwise(widths)
 
 
-Network = ResidualCNN | ResidualUNet
+Residual = ResidualCNN | ResidualUNet
+"""What F and G add to their input, as a module of torch: f(y) and r(x)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,10 +220,15 @@ PRESETS = {
         f={"network": "residual-unet", "widths": [32, 48, 80], "blocks": [3, 2, 2], "unshuffle": 2, "scales": 4},
         g={"network": "residual-unet", "widths": [16, 24], "blocks": [1, 1], "unshuffle": 4},
     ),
+    # A sixteenth of the work of `fast`: for a first try, and for tests.
+    "tiny": Preset(
+        f={"network": "residual-unet", "widths": [12, 20], "blocks": [1, 1], "unshuffle": 2, "scales": 2},
+        g={"network": "residual-unet", "widths": [8, 12], "blocks": [1, 1], "unshuffle": 4},
+    ),
 }
 
 
-def build(spec: dict) -> Network:
+def build(spec: dict) -> Residual:
     """Make the network that `spec` describes, as stored in checkpoints and config.json.
 
     Raises ConfigError for a network of an unknown kind.
@@ -309,7 +243,7 @@ def build(spec: dict) -> Network:
     raise ConfigError(f"Network '{kind}' is unknown; use 'residual-cnn' or 'residual-unet'.")
 
 
-def macs_per_px(network: Network) -> float:
+def macs_per_px(network: Residual) -> float:
     """Return the multiplications and additions of all convolutions for each pixel of the image."""
     side, total = 8 * network.multiple_px, 0
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from golfdeblur.errors import ConfigError, DataError
 from golfdeblur.files import atomic
 from golfdeblur.learning import blur, data
-from golfdeblur.learning.mixture import PhotoSource, average_clip, seeded_generator
+from golfdeblur.learning.sources import PhotoSource, average_clip, seeded_generator
 
 
 def pairs_from_photos(

@@ -19,7 +19,7 @@ from PIL import Image
 from golfdeblur.errors import ConfigError, GolfError
 from golfdeblur.files import atomic
 from golfdeblur.learning import checkpoint, networks
-from golfdeblur.learning.config import TrainConfig
+from golfdeblur.learning.recipe import Recipe
 
 DIGEST_BYTES = 32
 
@@ -30,12 +30,10 @@ class Run:
     """The folder of one run.
 
     It holds config.json (with the commit), log.jsonl, last.pt and previous.pt to resume from, sheets/, best/ (the
-    networks of the highest validation so far) and in the end F.safetensors, G.safetensors or both.
+    networks of the highest validation so far) and in the end F.safetensors, or G.safetensors with its F.
     """
 
-    def __init__(
-        self, folder: Path, config: TrainConfig, *, origin: dict[str, Any], frozen: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, config: Recipe, *, origin: dict[str, Any], frozen: Path | None = None) -> None:
         self.folder = folder
         self.config = config
         self.frozen = frozen
@@ -81,23 +79,20 @@ class Run:
         except OSError as error:
             raise GolfError(f"{path} cannot be written ({error.strerror}). {AGAIN}") from error
 
-    def save_networks(self, place: str, found: dict[str, networks.Network], history: dict[str, Any]) -> Path:
-        """Write networks by letter, F before G, as safetensors to `place` in the folder; return the last one's path.
+    def save_network(self, place: str, network: networks.Residual, history: dict[str, Any]) -> Path:
+        """Write what is trained as safetensors to `place` in the folder, a G beside its F; return its path.
 
-        Raises GolfError where they cannot be written.
+        Raises GolfError where it cannot be written.
         """
         folder = self.folder / place
-        if "F" in found and "G" in found:
-            history = {**history, "propagator_sha256": checkpoint.network_hash(found["F"])}
+        path = folder / f"{self.config.stage.upper()}.safetensors"
         try:
             folder.mkdir(exist_ok=True)
             if self.frozen is not None:
-                atomic.write(folder / "F.safetensors", self.frozen.read_bytes())
-            for letter, network in sorted(found.items()):
-                path = folder / f"{letter}.safetensors"
-                checkpoint.save_network(path, network, history)
+                checkpoint.save_network(folder / "F.safetensors", *checkpoint.load_network(self.frozen))
+            checkpoint.save_network(path, network, history)
         except OSError as error:
-            raise GolfError(f"The networks cannot be written to {folder} ({error.strerror}). {AGAIN}") from error
+            raise GolfError(f"The network cannot be written to {folder} ({error.strerror}). {AGAIN}") from error
         return path
 
     def save_state(self, state: dict[str, Any]) -> None:
@@ -119,6 +114,12 @@ class Run:
                 f"The state of step {state['step']} cannot be written to {last} ({error.strerror}). {AGAIN}"
             ) from error
 
+    def diverged(self, what: str) -> str:
+        """Return the sentence for a loss that went wrong, which names the last good state."""
+        last = self.folder / "last.pt"
+        kept = f"The last good state is {last}" if last.exists() else "No state had been saved yet"
+        return f"The loss {what}. {kept}; lower lr or clip_norm, or look at these files, and start with another --out."
+
     def load_state(self, notice: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the newest sound state, or None for a new run; tell `notice` of damaged ones.
 
@@ -138,10 +139,31 @@ class Run:
                 continue
             if state["identity"] != self.identity:
                 raise ConfigError(
-                    f"{self.folder} holds a run with other settings; give another --out or the same recipe."
+                    f"{self.folder} holds a run with other settings: {_changes(state['identity'], self.identity)}. "
+                    "Give another --out, or the settings of that run."
                 )
             return state
         return None
+
+
+def _changes(before: str, now: str) -> str:
+    """Say in which settings two identities differ, and what they were and are."""
+    (old, old_origin), (new, new_origin) = json.loads(before), json.loads(now)
+    old, new = _flat(old), _flat(new)
+    named = [
+        f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    return "; ".join(named + ["it started from other networks"] * (old_origin != new_origin))
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    """Write nested tables as one, with keys as --set takes them."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= {f"{key}.{k}": v for k, v in _flat(value).items()} if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -160,6 +182,11 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return rows
+
+
+def hardware(device: torch.device) -> str:
+    """Return what a process of the run computes on."""
+    return f"{torch.get_num_threads()} CPU cores" if device.type == "cpu" else torch.cuda.get_device_name()
 
 
 def commit() -> str | None:

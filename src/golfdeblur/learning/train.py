@@ -1,18 +1,15 @@
 """Train F (eq. 6) or G (eq. 4): one loop, one frozen configuration, exact resume, any number of processes.
 
 F minimises L(F(y), sharp). G minimises (1/N) sum_i L(G^(i)(x_0), sharp) over its own iterates from x_0 = F(y), with
-F frozen. A third stage, not the paper's, tunes both together.
+F frozen.
 Source: sections 3 and 5.2 of "A Deep Optimization Approach for Image Deconvolution".
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,14 +20,16 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from torch import Tensor, nn
 
-from golfdeblur.errors import ConfigError, GolfError, Interrupted
-from golfdeblur.learning import data, networks
+from golfdeblur import machine
+from golfdeblur.errors import GolfError, Interrupted
 from golfdeblur.learning import mixture as mixtures
-from golfdeblur.learning.config import TrainConfig, learning_rate
-from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective
+from golfdeblur.learning import precision, sources
+from golfdeblur.learning.clock import Clock, stop_signal
+from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective, compiler_explained
 from golfdeblur.learning.optimiser import Optimiser
-from golfdeblur.learning.run import Run, commit
-from golfdeblur.learning.validation import Validation, mean_gain_db
+from golfdeblur.learning.recipe import Recipe, learning_rate
+from golfdeblur.learning.run import Run, commit, hardware
+from golfdeblur.learning.validation import Validation, load_validation, mean_gain_db
 
 DIVERGED = 5.0
 """A mean loss this many times the lowest one so far ends a run."""
@@ -39,40 +38,45 @@ BALANCE_BATCHES = 8
 """Batches on which the balance of the perceptual term is measured."""
 
 Report = Callable[[dict[str, Any]], None]
+Progress = Callable[[int, float], None]
 
 
 def train(
-    config: TrainConfig,
+    config: Recipe,
     inputs: Inputs,
     folder: Path,
     *,
     max_minutes: float = math.inf,
     report: Report = lambda row: None,
+    progress: Progress = lambda step, seconds_left: None,
 ) -> Path | None:
     """Run `config` in `folder` and return the trained network's file, or None if `max_minutes` ended it before.
 
     It stops after `max_minutes`, and at SIGINT or SIGTERM after the step at hand; the same call again goes on, and
-    the weights at the end are those of an unbroken run. `report` sees every row of log.jsonl, and notices.
+    the weights at the end are those of an unbroken run. `report` sees every row of log.jsonl, and notices; `progress`
+    every step, with an estimate of the seconds that are left.
     Under `accelerate launch` or torchrun each process calls this; the first one reports and writes.
     Raises ConfigError, DataError and WeightsError for unusable input, Interrupted after a signal, GolfError if the
     loss diverges.
     """
     handlers = [DistributedDataParallelKwargs(broadcast_buffers=False)]
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=handlers)
+    torch.set_num_threads(min(torch.get_num_threads(), machine.threads()))
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
     objective, history = build_objective(config, inputs)
-    sources = load_sources(config, inputs.sources)
-    judge = _validation(config, inputs, accelerator.device)
-    training = _Training(config, accelerator, objective, _run(folder, config, inputs, history))
+    loaded = sources.load_sources(config.sources, inputs.sources, config.blur, block_px=config.mixture.block_px)
+    judge = load_validation(config, inputs, accelerator.device)
+    training = _Training(config, accelerator, objective, Run(folder, config, origin=history, frozen=inputs.propagator))
     deadline = time.monotonic() + 60 * max_minutes
-    return training.run(sources, judge, history=history, deadline=deadline, report=report)
+    training.report, training.progress = (report, progress) if training.main else (training.report, training.progress)
+    return training.run(loaded, judge, history=history, deadline=deadline)
 
 
 class _Training:
     """The state of one process of a run, and the loop over its steps."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator, objective: Objective, run: Run) -> None:
+    def __init__(self, config: Recipe, accelerator: Accelerator, objective: Objective, run: Run) -> None:
         self.config = config
         self.accelerator = accelerator
         self.main = accelerator.is_main_process
@@ -91,26 +95,26 @@ class _Training:
         self.window: list[dict[str, Tensor]] = []  # the loss terms of the steps since the last row of the log
         self.names: list[list[str]] = []  # and the files that their batches came from
         self.report: Report = lambda row: None
+        self.progress: Progress = lambda step, seconds_left: None
 
     def run(
         self,
-        sources: list[tuple[mixtures.Source, float]],
+        loaded: list[tuple[sources.Source, float]],
         judge: Validation,
         *,
         history: dict[str, Any],
         deadline: float,
-        report: Report,
     ) -> Path | None:
         """Make all steps that remain, and return the weights' file in the first process if none is left."""
-        self.report = report if self.main else lambda row: None
-        self._resume()
+        self._settle_precision(self._resume())
         part = self.accelerator.process_index, self.accelerator.num_processes
-        seeded = dataclasses.replace(self.config.mixture, seed=self.config.seed)
         workers = mixtures.workers_beside(self.accelerator.device, self.accelerator.num_processes)
-        mixture = mixtures.Mixture(sources, seeded, self.accelerator.device, part=part, workers=workers)
+        mixture = mixtures.Mixture(
+            loaded, self.config.mixture, self.accelerator.device, seed=self.config.seed, part=part, workers=workers
+        )
         if self.config.perceptual != "none" and self.config.balance == 0 and self.step == 0:
             self._measure_balance(mixture)
-        with _stop_signal() as stopped:
+        with stop_signal() as stopped:
             self._loop(mixture, judge, lambda: bool(stopped) or time.monotonic() > deadline)
         if self.step == self.config.steps:
             return self._finish(history) if self.main else None
@@ -124,19 +128,21 @@ class _Training:
         """Step after step: learn, look at the loss, log, validate, save."""
         config = self.config
         started, saved = time.monotonic() - self.seconds, time.monotonic()
-        clock, leaves = _Clock(), False
+        clock, leaves = Clock(), False
         # On a GPU a look at the loss would stop the queue of work, so there it is looked at with the log.
         check_every = 1 if self.accelerator.device.type == "cpu" else config.log_every
         while self.step < config.steps and not leaves:
             self._learn(mixture.batch(self.step))
             self.seconds = time.monotonic() - started
+            self.progress(self.step, clock.seconds_a_step() * (config.steps - self.step))
             leaves = self._agreed(wishes_to_stop()) or self.step == config.steps
             saves = leaves or time.monotonic() - saved > 60 * config.checkpoint_minutes
             if saves or self.step % check_every == 0:
                 self._stop_if_not_finite()
             if self.step % config.log_every == 0 or self.step == config.steps:
                 self._log(clock.row(mixture, len(self.window)))
-            if self.main and (self.step % config.validate_every == 0 or self.step == config.steps):
+            due = self.step % config.validate_every == 0 or self.step == config.steps
+            if self.main and judge.sets and due:
                 with clock.paused():
                     self._validate(judge)
             if self.main and saves:
@@ -146,12 +152,8 @@ class _Training:
     def _learn(self, batch: mixtures.Batch) -> None:
         """Make one step of the optimiser and of the averaged weights."""
         y = batch.blurry.contiguous(memory_format=torch.channels_last)
-        try:
+        with compiler_explained():
             terms = self.prepared(y, batch.sharp)
-        except RuntimeError as error:
-            if self.config.compiled:
-                _explain(error)
-            raise
         self.accelerator.backward(torch.stack(list(terms.values())).sum())
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
@@ -174,7 +176,9 @@ class _Training:
         self.window.clear()
         self.names.clear()
         if loss > DIVERGED * self.lowest_loss:
-            raise GolfError(self._diverged(f"rose to {loss:.4g}, {loss / self.lowest_loss:.0f} times its lowest value"))
+            raise GolfError(
+                self.run_files.diverged(f"rose to {loss:.4g}, {loss / self.lowest_loss:.0f} times its lowest value")
+            )
         self.lowest_loss = min(self.lowest_loss, loss)
         if self.main:
             lr = learning_rate(self.config, self.step - 1)
@@ -192,7 +196,8 @@ class _Training:
         gain_db = mean_gain_db(scores)
         if gain_db > self.best_gain_db:
             self.best_gain_db = gain_db
-            self.run_files.save_networks("best", self._networks(), {"steps": self.step, "psnr_db": scores})
+            kept = {"steps": self.step, "psnr_db": scores}
+            self.run_files.save_network("best", cast(Any, self.averaged).residual, kept)
         self.run_files.sheet(self.step, judge.sheet(iterates))
         row = {"step": self.step, "psnr_db": scores, "minutes": self.seconds / 60}
         self.run_files.log(row)
@@ -204,12 +209,7 @@ class _Training:
         for step, (names, terms) in enumerate(zip(self.names, self.window[-len(self.names) :], strict=True), first + 1):
             if bad := [value for value in terms.values() if not bool(torch.isfinite(value))]:
                 shown = ", ".join(sorted(set(names)))
-                raise GolfError(self._diverged(f"became {float(bad[0])} at step {step} on {shown}"))
-
-    def _diverged(self, what: str) -> str:
-        last = self.run_files.folder / "last.pt"
-        kept = f"The last good state is {last}" if last.exists() else "No state had been saved yet"
-        return f"The loss {what}. {kept}; lower lr or clip_norm, or look at these files, and start with another --out."
+                raise GolfError(self.run_files.diverged(f"became {float(bad[0])} at step {step} on {shown}"))
 
     def _agreed(self, wish: bool) -> bool:
         """Return whether any process wishes it, in all processes alike."""
@@ -239,6 +239,7 @@ class _Training:
                 "averaged": self.averaged.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "balance": self.objective.loss.balance,
+                "precision": self.objective.precision,
                 "window": self.window,
                 "step": self.step,
                 "seconds": self.seconds,
@@ -247,19 +248,33 @@ class _Training:
             }
         )
 
-    def _resume(self) -> None:
-        """Go on from the run's state if there is one; the first process reads it for all."""
-        box: list[Any] = [None]
+    def _settle_precision(self, before: str | None) -> None:
+        """Choose the precision of all processes in the first one, and say so where the recipe does not."""
+        chosen, sentence = None, None
         if self.main:
-            self.run_files.create()
-            box = [self.run_files.load_state(lambda text: self.report({"notice": text}))]
+            chosen, sentence = precision.settle(self.config.precision, before, self.accelerator.device)
+        self.objective.precision = self._shared(chosen)
+        if sentence:
+            self.report({"notice": sentence})
+
+    def _shared(self, value: Any) -> Any:
+        """Return the first process's `value` in all of them."""
+        box = [value]
         if self.accelerator.num_processes > 1:
             broadcast_object_list(box)
-        state = box[0]
+        return box[0]
+
+    def _resume(self) -> str | None:
+        """Go on from the run's state if there is one, and return its precision; the first process reads it for all."""
+        state = None
+        if self.main:
+            self.run_files.create()
+            state = self.run_files.load_state(lambda text: self.report({"notice": text}))
+        state = self._shared(state)
         if self.main:
             self.run_files.forget_after(state["step"] if state else 0)
         if state is None:
-            return
+            return None
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -268,130 +283,17 @@ class _Training:
         self.window = [{name: value.to(device) for name, value in terms.items()} for terms in state["window"]]
         self.step, self.seconds = state["step"], state["seconds"]
         self.best_gain_db, self.lowest_loss = state["best_gain_db"], state["lowest_loss"]
-
-    def _networks(self) -> dict[str, networks.Network]:
-        """Return the averaged networks that the run trains, by letter."""
-        averaged = cast(Any, self.averaged)
-        if self.config.stage == "joint":
-            return {"F": averaged.f.residual, "G": averaged.g.residual}
-        return {self.config.stage.upper(): averaged.residual}
+        return state["precision"]
 
     def _finish(self, history: dict[str, Any]) -> Path:
-        cpu = self.accelerator.device.type == "cpu"
-        device = f"{torch.get_num_threads()} CPU cores" if cpu else torch.cuda.get_device_name()
         history = {
             "commit": commit(),
             "recipe": dataclasses.asdict(self.config),
             "balance": float(self.objective.loss.balance),
+            "precision": self.objective.precision,
             "steps": self.step,
             "hours": self.seconds / 3600,
-            "hardware": f"{self.accelerator.num_processes} x {device}",
+            "hardware": f"{self.accelerator.num_processes} x {hardware(self.accelerator.device)}",
             **history,
         }
-        return self.run_files.save_networks(".", self._networks(), history)
-
-
-def _explain(error: RuntimeError) -> None:
-    """Raise ConfigError for what torch.compile could not do."""
-    from torch._dynamo.exc import BackendCompilerFailed  # takes a second to import
-
-    if isinstance(error, BackendCompilerFailed):
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"torch.compile failed ({reason}); it needs a C++ compiler. Install one, or give --set compiled=false."
-        ) from error
-
-
-def _run(folder: Path, config: TrainConfig, inputs: Inputs, history: dict[str, Any]) -> Run:
-    behind = config.stage == "g" and config.start == "propagator"
-    return Run(folder, config, origin=history, frozen=inputs.propagator if behind else None)
-
-
-class _Clock:
-    """Measures the speed of the loop between two rows of the log, validation left out."""
-
-    def __init__(self) -> None:
-        self.since = time.monotonic()
-
-    def row(self, mixture: mixtures.Mixture, steps: int) -> dict[str, float]:
-        now = time.monotonic()
-        seconds = max(now - self.since, 1e-9)
-        pixels = steps * mixture.config.batch * mixture.config.patch_px**2
-        row = {"mpx_per_s": pixels / seconds / 1e6, "waiting": mixture.seconds_waited / seconds}
-        self.since, mixture.seconds_waited = now, 0.0
-        return row
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.since += time.monotonic() - started
-
-
-def load_sources(config: TrainConfig, paths: dict[str, Path]) -> list[tuple[mixtures.Source, float]]:
-    """Read every source of the recipe from its file or folder, for a `mixture.Mixture`; `paths` by name.
-
-    Raises ConfigError where the names do not match the recipe's, DataError for unusable data.
-    """
-    if not config.sources:
-        raise ConfigError("The recipe names no data; add one [[sources]] or more, with a name and a kind each.")
-    wanted = {source.name for source in config.sources}
-    if missing := sorted(wanted - paths.keys()):
-        raise ConfigError(f"The recipe needs data for {', '.join(missing)}; give --data NAME=PATH for each.")
-    if unknown := sorted(paths.keys() - wanted):
-        raise ConfigError(f"--data {', '.join(unknown)} is not in the recipe; it has {', '.join(sorted(wanted))}.")
-    side, smallest = config.mixture.block_px, _smallest_photo_px(config)
-    loaded: list[tuple[mixtures.Source, float]] = []
-    for source in config.sources:
-        path = paths[source.name]
-        made: mixtures.Source
-        if source.kind == "photos":
-            made = mixtures.PhotoSource(data.load_photos(path, smallest_px=smallest), config.blur)
-        elif source.kind == "video":
-            frames = data.load_video(path, fewest=max(config.blur.frames), smallest_px=side)
-            made = mixtures.VideoSource(frames, source.name, config.blur)
-        else:
-            needed = side if source.kind == "pairs" else smallest
-            pairs = data.load_pairs(path, blurry=source.blurry, smallest_px=needed)
-            if source.kind == "pairs":
-                made = mixtures.PairSource(pairs)
-            else:
-                made = mixtures.PhotoSource([data.Photo.of(name, sharp) for _, sharp, name in pairs], config.blur)
-        loaded.append((made, source.weight))
-    return loaded
-
-
-def _validation(config: TrainConfig, inputs: Inputs, device: torch.device) -> Validation:
-    """Read all validation pairs, and the photographs that are held out; raises DataError for unusable data."""
-    paths = [inputs.sources[source.name] for source in config.sources if source.kind == "photos"]
-    smallest = _smallest_photo_px(config)
-    held_out = [photo for path in paths for photo in data.load_photos(path, held_out=True, smallest_px=smallest)]
-    sets = {"photos": mixtures.validation_pairs(held_out, config.blur)} if held_out else {}
-    return Validation(sets | {name: data.load_pairs(path) for name, path in inputs.validation.items()}, device)
-
-
-def _smallest_photo_px(config: TrainConfig) -> int:
-    """Return the side that a photograph must have for a block's crop and the margin that blur takes."""
-    return config.mixture.block_px + 2 * config.blur.margin_px
-
-
-@contextlib.contextmanager
-def _stop_signal() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of dying of them; a second one kills as usual."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def remember(number: int, frame: Any) -> None:
-        caught.append(number)
-        signal.signal(number, before[number])
-
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, remember)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return self.run_files.save_network(".", cast(Any, self.averaged).residual, history)

@@ -9,6 +9,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from golfdeblur.learning import data, sources
+from golfdeblur.learning.objective import Inputs
+from golfdeblur.learning.recipe import Recipe
+
 Pairs = list[tuple[Tensor, Tensor, str]]
 """Blurry and sharp, (3, H, W) uint8 each, and a name."""
 
@@ -59,6 +63,15 @@ class Validation:
 
     def _float(self, x: Tensor) -> Tensor:
         return x[None].to(self.device).float() / 255
+
+
+def load_validation(config: Recipe, inputs: Inputs, device: torch.device) -> Validation:
+    """Read all validation pairs, and the photographs that are held out; raises DataError for unusable data."""
+    paths = [inputs.sources[source.name] for source in config.sources if source.kind == "photos"]
+    smallest = sources.smallest_photo_px(config.blur, config.mixture.block_px)
+    held_out = [photo for path in paths for photo in data.load_photos(path, held_out=True, smallest_px=smallest)]
+    sets = {"photos": sources.validation_pairs(held_out, config.blur)} if held_out else {}
+    return Validation(sets | {name: data.load_pairs(path) for name, path in inputs.validation.items()}, device)
 
 
 def mean_gain_db(scores: dict[str, list[float]]) -> float:

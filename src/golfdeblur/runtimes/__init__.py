@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import importlib.util
+import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from golfdeblur import offline
 from golfdeblur.errors import ConfigError
+
+Result = TypeVar("Result")
 
 Network = Callable[[np.ndarray], np.ndarray]
 """F or G on whole cells: from (B, C, H, W) float32 to (B, 3, H, W)."""
@@ -24,18 +28,16 @@ RUNTIMES = {
     "torch": "torch: CUDA, MPS or the CPU (extra `train`)",
     "torch-bf16": "the same in bfloat16",
     "cuda": "onnxruntime on an NVIDIA GPU (onnxruntime-gpu)",
-    "coreml": "onnxruntime on Apple's GPU and neural engine",
 }
 """Every runtime and what it is."""
 
-REDUCED = {"openvino-bf16": 50.0, "torch-bf16": 50.0, "coreml": 50.0, "onnxruntime-int8": 38.0}
+REDUCED = {"openvino-bf16": 50.0, "torch-bf16": 50.0, "onnxruntime-int8": 38.0}
 """Runtimes that may compute with fewer bits than float32, and the decibels to which they must agree with it."""
 
 PROVIDERS = {
     "onnxruntime": "CPUExecutionProvider",
     "onnxruntime-int8": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
 }
 """What onnxruntime calls that which computes in each runtime of its own."""
 
@@ -68,8 +70,8 @@ class Session:
 def resolve(name: str) -> str:
     """Return the runtime that `name` stands for here: `auto` is CUDA if onnxruntime has it, else onnxruntime.
 
-    OpenVINO and Core ML have to be asked for: the first is no faster on every CPU (docs/performance.md), the second
-    is reduced precision. Raises ConfigError for an unknown name.
+    OpenVINO has to be asked for: it is no faster on every CPU (docs/performance.md). Raises ConfigError for an unknown
+    name.
     """
     if name not in RUNTIMES:
         raise ConfigError(f"Runtime '{name}' is unknown; use one of {', '.join(RUNTIMES)}.")
@@ -86,11 +88,11 @@ def available() -> list[str]:
     return found + (["torch", "torch-bf16"] if importlib.util.find_spec("torch") else [])
 
 
-def open_network(name: str, content: bytes, path: Path) -> Session:
+def open_network(name: str, content: bytes, spec: dict[str, Any] | None = None) -> Session:
     """Make a network ready to run in runtime `name` (one that `resolve` returned).
 
-    `content` is its ONNX file (of 8 bits for `onnxruntime-int8`) and `path` where that lies; torch reads the
-    safetensors file beside it. Raises ConfigError where the runtime is not installed or does not start, WeightsError
+    `content` is its ONNX file, of 8 bits for `onnxruntime-int8`; torch builds the network that `spec` describes, with
+    the weights in that file. Raises ConfigError where the runtime is not installed or does not start, WeightsError
     for a file that cannot be loaded.
     """
     if name in PROVIDERS:
@@ -103,7 +105,7 @@ def open_network(name: str, content: bytes, path: Path) -> Session:
         return openvino.open_network(content, name)
     from golfdeblur.runtimes import torch
 
-    return torch.open_network(path.with_suffix(".safetensors"), name)
+    return torch.open_network(content, spec or {}, name)
 
 
 def agreement_db(network: Network, reference: Network, *, multiple_px: int, scales: int = 1) -> float:
@@ -119,6 +121,35 @@ def agreement_db(network: Network, reference: Network, *, multiple_px: int, scal
     x = x if scales == 1 else np.concatenate([x, 0.1 * (x - 0.5)], axis=1)
     difference = network(x) - reference(x)
     return float(-10 * np.log10(max(float(np.square(difference).mean()), 1e-20)))
+
+
+def interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Result:
+    """Return `work()`. Ctrl-C calls `stop`, which ends it early, and then raises KeyboardInterrupt.
+
+    Python looks at signals between its own instructions only, and a large tile takes seconds. So the main thread waits
+    while another works; from other threads, which get no signals, it is a plain call.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    done: concurrent.futures.Future[Result] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    worker = threading.Thread(target=run, daemon=True)
+    try:
+        worker.start()  # Ctrl-C may come before it returns
+        while not done.done():
+            concurrent.futures.wait([done], timeout=0.2)  # on Windows a wait without end would not be interrupted
+    except KeyboardInterrupt:
+        stop()
+        if worker.ident is not None:
+            concurrent.futures.wait([done])
+        raise
+    return done.result()
 
 
 @contextlib.contextmanager

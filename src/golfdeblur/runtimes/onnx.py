@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import numpy as np
 
-from golfdeblur import offline
+from golfdeblur import machine, offline
 from golfdeblur.errors import ConfigError, WeightsError
-from golfdeblur.runtimes import PROVIDERS, Session, memory_errors
+from golfdeblur.runtimes import PROVIDERS, Session, interruptible, memory_errors
 
 onnxruntime = offline.onnxruntime()
 
@@ -32,8 +33,7 @@ def open_network(content: bytes, provider: str, name: str) -> Session:
     Raises ConfigError where the provider is not installed or does not start, WeightsError for an unusable file.
     """
     if provider not in onnxruntime.get_available_providers():
-        package = {"cuda": "onnxruntime-gpu", "coreml": "onnxruntime on macOS"}[name]
-        raise ConfigError(f"Runtime '{name}' is not installed here; install {package}, or use --runtime auto.")
+        raise ConfigError(f"Runtime '{name}' is not installed here; install onnxruntime-gpu, or use --runtime auto.")
     on_cpu = provider == PROVIDERS["onnxruntime"]
     shared = on_cpu and _shared_memory()
     try:
@@ -48,8 +48,10 @@ def open_network(content: bytes, provider: str, name: str) -> Session:
         )
 
     def run(x: np.ndarray) -> np.ndarray:
+        options = onnxruntime.RunOptions()
         with memory_errors():
-            return session.run(None, {"x": x})[0]
+            work = functools.partial(session.run, None, {"x": x}, options)
+            return interruptible(work, lambda: setattr(options, "terminate", True))[0]
 
     if not on_cpu:
         return Session(run, name)
@@ -62,6 +64,9 @@ def open_network(content: bytes, provider: str, name: str) -> Session:
 def _options(*, shared: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if (threads := machine.threads()) < (os.cpu_count() or 1):
+        options.intra_op_num_threads = threads
+    # else onnxruntime's own choice, one thread for each physical core
     # F's idle threads would go on spinning on the cores that G needs: 74 instead of 44 ms at 256 x 256 on two cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # A second run of a size would take one block for all that its first run took piece by piece, and keep both.
@@ -85,7 +90,7 @@ def _shared_memory() -> bool:
 
     Left alone, every network keeps pieces of powers of two, into which the maps of a large tile fit badly, and never
     gives its first back: F and G kept 1,100 MiB for tiles of 6.5 megapixels, and 500 after a release. Of one stretch
-    only what a run writes to is taken from the system: 710 MiB, and 8 (docs/log.md, 2026-11-29, end).
+    only what a run writes to is taken from the system: 710 MiB, and 8 (research/, 2026-11-29, end).
     """
     info = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from golfdeblur import offline
+from golfdeblur import machine, offline
 from golfdeblur.errors import ConfigError, WeightsError
 from golfdeblur.runtimes import Session, memory_errors
 
 PIXEL_SHUFFLE = ["Reshape", "Transpose", "Reshape", "Transpose", "Reshape"]
 ORDERS = [[0, 1, 3, 2, 4], [0, 1, 3, 4, 2]]
-"""What `networks.PixelShuffle` is in a file and the orders of its two transpositions, the last operation first."""
+"""What `layers.PixelShuffle` is in a file and the orders of its two transpositions, the last operation first."""
 
 
 def open_network(content: bytes, name: str) -> Session:
@@ -25,6 +25,7 @@ def open_network(content: bytes, name: str) -> Session:
     core = openvino.Core()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": machine.threads(),
         "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("bf16") else "f32",
     }
     try:
@@ -36,8 +37,12 @@ def open_network(content: bytes, name: str) -> Session:
     one_at_a_time = threading.Lock()  # a compiled model refuses a second run while it is busy
 
     def run(x: np.ndarray) -> np.ndarray:
-        with memory_errors(), one_at_a_time:
-            return compiled(x)[0]
+        try:
+            with memory_errors(), one_at_a_time:
+                return compiled(x)[0]
+        except RuntimeError as error:  # it has compiled for instructions that it may not use
+            reason = str(error).strip().splitlines()[-1]
+            raise ConfigError(f"OpenVINO cannot compute here ({reason}); use --runtime onnxruntime.") from error
 
     return Session(run, name)
 
@@ -46,7 +51,7 @@ def with_faster_operations(model: Any, operations: Any) -> Any:
     """Return the openvino.Model with its pixel shuffles and its last addition as `operations` that it computes faster.
 
     The transpositions of a pixel shuffle, which onnxruntime prefers, and that addition, three channels at a time, made
-    half of G's time and a tenth of F's (docs/log.md, 2026-11-30). In float32 the values stay the same.
+    half of G's time and a tenth of F's (research/, 2026-11-30). In float32 the values stay the same.
     """
     for node in model.get_ordered_ops():
         chain = [node]

@@ -1,0 +1,125 @@
+"""The scripts of research/ that figures come from."""
+
+import importlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from golfdeblur.learning import uniform
+
+RESEARCH = Path(__file__).parents[1] / "research"
+pytestmark = pytest.mark.skipif(not RESEARCH.is_dir(), reason="research/ is not part of the source distribution")
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(RESEARCH / "deconvolution"))
+    made = []
+
+    def load(name: str) -> ModuleType:
+        made.append(name)
+        return importlib.import_module(name)
+
+    yield load
+    for name in (*made, "pages"):
+        sys.modules.pop(name, None)
+
+
+def test_edit_distance_is_the_textbooks(script) -> None:
+    ocr = script("ocr")
+    for a, b, distance in (("kitten", "sitting", 3), ("", "abc", 3), ("abc", "abc", 0), ("abcd", "acbd", 2)):
+        assert ocr.edit_distance(a, b) == ocr.edit_distance(b, a) == distance
+    assert ocr.share_right("It  was\nthe best", "It was the best") == 1
+    assert ocr.share_right("quite other letters, and many more of them", "short") == 0
+    assert ocr.share_right("", "short") == 0
+    assert ocr.share_right("shirt", "short") == pytest.approx(0.8)
+
+
+def test_ocr_is_measured_for_every_method(script, tmp_path: Path) -> None:
+    for part, grey in (("sharp", 200), ("blur", 100)):
+        (tmp_path / part).mkdir()
+        Image.new("RGB", (8, 8), (grey,) * 3).save(tmp_path / part / "one.png")
+    (tmp_path / "meta.json").write_text(json.dumps({"one": {"text": "200"}}))
+    engine = lambda picture: str(picture[0, 0, 0])  # noqa: E731
+    shares = script("ocr").measure(tmp_path, {"twice": lambda y: 2 * y}, engine)
+    assert shares == {"sharp": {"one": 1}, "input": {"one": pytest.approx(2 / 3)}, "twice": {"one": 1}}
+
+
+@pytest.mark.skipif(not shutil.which("tesseract"), reason="needs Debian's tesseract-ocr")
+def test_tesseract_reads_a_page(script) -> None:
+    page = script("pages").render("val", 0, (640, 200), edge_px=0)
+    ocr = script("ocr")
+    assert ocr.share_right(ocr.tesseract(page.pixels), page.text) > 0.9
+
+
+def test_pages_are_always_the_same_and_signs_every_fourth(script) -> None:
+    pages = script("pages")
+    first, again = (pages.render("val", 3, (320, 240), edge_px=10) for _ in range(2))
+    assert np.array_equal(first.pixels, again.pixels)
+    assert first.pixels.shape == (260, 340, 3)
+    assert first.is_sign
+    page, other = (pages.render(split, 0, (320, 240), edge_px=10) for split in ("val", "test"))
+    assert not page.is_sign
+    assert page.text != other.text
+    # The edge is bare, and something is written within.
+    assert len(np.unique(page.pixels[:10].reshape(-1, 3), axis=0)) == 1
+    assert page.pixels[10:-10].std() > 10
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for folder in ("photos", "urban"):
+        (tmp_path / folder).mkdir()
+        for index in range(27):
+            pixels = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((160, 120)).save(tmp_path / folder / f"{index:02}.png")
+    return tmp_path
+
+
+def test_the_splits_share_no_photograph_and_none_that_is_trained_on(script, photos: Path) -> None:
+    sets = script("sets")
+    names = {split: [photo.name for photo in sets.held_out(photos, split)] for split in ("val", "test")}
+    assert names == {"val": ["00.png", "26.png"] * 2, "test": ["13.png"] * 2}
+
+
+def test_shaken_pictures_are_their_kernels_work_and_always_the_same(
+    script, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = script("sets")
+    for name, value in (("COUNT", 24), ("WIDE", 80), ("TALL", 60), ("EXTENT_PX", (4.0, 12.0))):
+        monkeypatch.setattr(sets, name, value)
+    first, again = (list(sets.shaken(photos, "val")) for _ in range(2))
+    assert [e.name for e in first] == [e.name for e in again]
+    assert all(
+        torch.equal(a.blurry, b.blurry) and torch.equal(a.sharp, b.sharp) for a, b in zip(first, again, strict=True)
+    )
+    assert {e.facts["light"] for e in first} == {"srgb", "linear"}
+    assert {e.facts["generator"] for e in first} == {"waves", "particle", "hook"}
+    for example in first:
+        assert example.kernel is not None
+        edge = len(example.kernel) // 2
+        inner = (slice(None), slice(None), slice(edge, -edge), slice(edge, -edge))
+        expected, seen = uniform.convolve(example.sharp, example.kernel), example.blurry[inner]
+        if example.facts["light"] == "srgb":
+            assert float((seen - expected).std()) < 1.2 * example.facts["noise"]
+
+
+def test_a_set_on_disk_is_what_golf_evaluate_reads(script, tmp_path: Path) -> None:
+    sets = script("sets")
+    x = torch.rand(1, 3, 12, 16)
+    example = sets.Example("one", x, x, torch.ones(1, 1), {"light": "srgb"})
+    assert sets.write(iter([example]), tmp_path) == 1
+    from golfdeblur import evaluate
+
+    [row] = evaluate.evaluate(tmp_path, lambda picture: picture)
+    assert row.name == "one.png"
+    assert np.load(tmp_path / "kernel" / "one.npy").shape == (1, 1)
+    assert json.loads((tmp_path / "meta.json").read_text()) == {"one": {"light": "srgb"}}
