@@ -115,8 +115,8 @@ def bench_train(
     """Print megapixels a second of the bare training step and of the whole loop, with their ratio."""
     with needs_extra("train"):
         from golfdeblur.learning.bench import bench_training
-        from golfdeblur.learning.recipe import read_recipe
-    config = read_recipe(recipe)
+        from golfdeblur.learning.recipe import find_recipe, read_recipe
+    config = read_recipe(find_recipe(recipe))
     print(f"{'precision':10} {'mode':9} {'memory':14} {'step Mpx/s':>10} {'loop Mpx/s':>10} {'loop/step':>9}")
     for speed in bench_training(config, seconds=seconds, compiled=compiled):
         figures = f"{speed.step_mpx_per_s:10.2f} {speed.loop_mpx_per_s:10.2f} {speed.share:9.2f}"
