@@ -32,12 +32,12 @@ test: lint
 	$(BIN)/pytest
 
 # The page for the browser; needs node and npm.
-web/dist/index.html: $(wildcard web/src/*) web/build.mjs web/package-lock.json src/golfdeblur/weights/fast/config.json
+web/dist/index.html: $(wildcard web/src/* web/src/*/*) web/build.mjs web/pad.mjs web/package-lock.json src/golfdeblur/weights/fast/config.json
 	cd web && npm ci --no-audit --no-fund && npm run build
 
 web: web/dist/index.html
 
-# With the page's tests in Debian's chromium, where it is installed.
+# With the page's tests in Debian's chromium and firefox-esr, where they are installed.
 test-slow: $(VENV)/.dev web
 	cd web && npm test
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
@@ -49,7 +49,7 @@ clean:
 # Measure the embedded models and renew every generated table and picture. DATA holds pair folders (blur/ and sharp/).
 DATA ?= ../shared/data
 SETS := $(DATA)/gopro_test $(DATA)/reds_val $(DATA)/gopro_avg_train build/levin09 build/uniform
-RESULTS := docs/results
+RESULTS := build/results
 RUNS := fast-0 fast-3 paper-0 paper-3
 tables = $(foreach run,$(RUNS) fast-self-ensemble,$(foreach set,$(1),$(RESULTS)/$(notdir $(set))-$(run).json))
 # Camera shake does not tell where the camera stood, so Levin's photos are compared as he does.
@@ -61,7 +61,8 @@ sets: $(VENV)/.dev
 
 .PHONY: results
 results: $(VENV)/.dev
-	$(BIN)/python $(RESULTS)/levin_pairs.py $(DATA) build
+	mkdir -p $(RESULTS)
+	$(BIN)/python research/scripts/levin_pairs.py $(DATA) build
 	for run in $(RUNS); do for set in $(SETS); do \
 	  $(evaluate) --model $${run%-*} --steps $${run#*-} --json $(RESULTS)/$$(basename $$set)-$$run.json --force; \
 	done; done
@@ -70,7 +71,8 @@ results: $(VENV)/.dev
 	done
 	$(BIN)/golf table $(call tables,$(SETS)) --into MODEL_CARD.md
 	$(BIN)/golf table $(RESULTS)/gopro_test-fast-*.json $(RESULTS)/reds_val-fast-3.json $(RESULTS)/levin09-fast-3.json --into README.md
-	$(BIN)/python $(RESULTS)/sharp.py $(DATA)
+	$(BIN)/python research/scripts/sharp.py $(DATA)
+	$(BIN)/python research/scripts/gather.py $(RESULTS)
 	$(BIN)/python docs/pictures/before_after.py
 	$(BIN)/python docs/pictures/failures.py
 	$(BIN)/python docs/pictures/gallery.py $(DATA)

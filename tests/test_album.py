@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur.album import MANIFEST, Job, Manifest, file_hash, find
+from golfdeblur.album import MANIFEST, Job, Manifest, file_hash, jobs_in
 from golfdeblur.cli import files
 from golfdeblur.errors import ImageError
 from golfdeblur.files import image
@@ -253,7 +253,7 @@ def test_results_of_an_earlier_run_are_not_deblurred_again(tmp_path: Path, jpeg:
     jpeg.rename(photos / "a.jpg")
     assert golf("deblur", photos, "-r", "--out-dir", photos / "sharp", "-m", tiny_model).returncode == 0
     shutil.copy(photos / "a.jpg", photos / "sharp" / "mine.jpg")
-    found = find(photos, tmp_path / "other")
+    found = jobs_in(photos, tmp_path / "other")
     assert [job.name for job in found.jobs] == ["a.jpg", "sharp/mine.jpg"]
 
 

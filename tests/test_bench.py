@@ -8,7 +8,7 @@ from PIL import Image
 
 from golfdeblur import bench
 from golfdeblur.learning import networks
-from golfdeblur.learning.bench import bench_training
+from golfdeblur.learning.speed import training_speeds
 
 from .test_cli import fails, golf
 from .test_train import TINY
@@ -16,7 +16,7 @@ from .test_train import TINY
 
 def test_every_way_of_training_is_timed() -> None:
     for stage in ("f", "g"):
-        speeds = list(bench_training(dataclasses.replace(TINY, stage=stage), seconds=0.05, compiled=False))
+        speeds = list(training_speeds(dataclasses.replace(TINY, stage=stage), seconds=0.05, compiled=False))
         assert {(s.precision, s.layout) for s in speeds} == {
             (precision, layout) for precision in ("float32", "bf16") for layout in ("contiguous", "channels last")
         }

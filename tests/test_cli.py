@@ -74,6 +74,19 @@ def test_strokes_writes_every_iterate_and_a_strip(jpeg: Path, tiny_model: Path) 
     assert strip.height > height
 
 
+def test_strokes_are_written_over_nothing(jpeg: Path, tiny_model: Path, photo: np.ndarray) -> None:
+    other = jpeg.with_name("photo-x1.jpg")
+    other.write_bytes(jpeg.read_bytes())
+    out = jpeg.parent / "out"
+    command = ("deblur", jpeg, other, "--out-dir", out, "-m", tiny_model, "--strokes", "--force")
+    fails(golf(*command), "photo-x1.jpg", "taken")
+    fails(golf("deblur", jpeg, other, "--force", "-m", tiny_model, "--strokes", "--out-dir", jpeg.parent), "replaced")
+    assert list(out.iterdir()) == []
+    assert other.read_bytes() == jpeg.read_bytes()
+    fails(golf("deblur", jpeg.parent, "-r", "--out-dir", out, "-m", tiny_model, "--strokes"), "--strokes", "-r")
+    assert list(out.iterdir()) == []
+
+
 def test_many_inputs_one_bad(jpeg: Path, tiny_model: Path, photo: np.ndarray) -> None:
     bad, _ = bad_files(jpeg.parent, photo)["truncated"]
     folder = jpeg.parent / "out"

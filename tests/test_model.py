@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import machine, sharpness
-from golfdeblur.engine import bands, budget, passes
+from golfdeblur import machine, runtimes, sharpness
+from golfdeblur.engine import budget, passes
 from golfdeblur.engine.passes import Restored, Stages, whole_frames
 from golfdeblur.errors import ConfigError, ImageError, WeightsError
 from golfdeblur.files.picture import from_samples
@@ -111,16 +111,12 @@ def test_a_model_shows_itself_in_one_line(model: Model) -> None:
 def test_threads_are_shared_out_to_all_that_computes(
     model: Model, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = set()
-    each = bands.each
-    monkeypatch.setattr(bands, "each", lambda *a: (seen.add(machine.threads()), each(*a))[1])
-    for again in (
-        load(model.weights.folder, threads=3),
-        pickle.loads(pickle.dumps(load(model.weights.folder, threads=3))),
-    ):
-        again.deblur(photo)
-        list(again.strokes(photo))
-    assert seen == {3}
+    seen: list[int] = []
+    opened = runtimes.open_network
+    monkeypatch.setattr(runtimes, "open_network", lambda *a: (seen.append(machine.threads()), opened(*a))[1])
+    again = pickle.loads(pickle.dumps(load(model.weights.folder, threads=3)))
+    assert set(seen) == {3}
+    assert np.array_equal(again.deblur(photo), model.deblur(photo))
 
 
 def test_strokes_are_a_generator_of_the_same_kind(model: Model, photo: np.ndarray) -> None:

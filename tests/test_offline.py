@@ -151,7 +151,8 @@ def test_deblur(watched: Watched, picture: Path, runtime: str) -> None:
 
 
 def test_a_folder(watched: Watched, picture: Path) -> None:
-    watched.golf("deblur", watched.work, "-r", "--out-dir", "sharp", "--strokes")
+    watched.golf("deblur", watched.work, "-r", "--out-dir", "sharp")
+    watched.golf("deblur", picture, "-o", "strokes.jpg", "--strokes")
 
 
 def test_what_measures(watched: Watched, pairs: Path) -> None:

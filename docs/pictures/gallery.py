@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import golfdeblur
-from golfdeblur.experiments.pictures import crop, strip
+from golfdeblur.experiments.pictures import crop
 from golfdeblur.files import image
+from golfdeblur.sheet import grid
 
 FRAMES = (
     ("gopro_test", "GOPR0384_11_00-000001"),
@@ -30,7 +31,7 @@ def main(data: Path) -> None:
         made = list(model.strokes(blurry, steps=3))
         shown = ((name, blurry), ("x0", made[0]), (f"x{len(made) - 1}", made[-1]), ("sharp", sharp))
         rows.append([(label, crop(pixels, 300)) for label, pixels in shown])
-    strip(rows).save(Path(__file__).parent / "gallery.jpg", quality=90)
+    grid(rows).save(Path(__file__).parent / "gallery.jpg", quality=90)
 
 
 main(Path(sys.argv[1]))

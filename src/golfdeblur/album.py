@@ -44,7 +44,7 @@ class Found:
     """A sentence for every image that cannot be done."""
 
 
-def find(folder: Path, out: Path) -> Found:
+def jobs_in(folder: Path, out: Path) -> Found:
     """List the images at any depth of `folder`, to be written to the same places in `out`.
 
     Hidden files are left out, and so are `out` where it lies inside and the results of earlier runs. Refused are camera
@@ -166,8 +166,8 @@ class Manifest:
             os.close(handle)
 
 
-def settings(model: Model, steps: int, *, self_ensemble: bool, keep_sharp: bool, int8: bool) -> dict[str, Any]:
-    """Return what results of `model` depend on; with `int8` its 8-bit networks compute them."""
+def determines(model: Model, steps: int, *, self_ensemble: bool, keep_sharp: bool, int8: bool) -> dict[str, Any]:
+    """Return what determines the results of `model`; with `int8` its 8-bit networks compute them."""
     files = model.weights.networks.items()
     hashes = {letter: file.int8_sha256 if int8 else file.sha256 for letter, file in files}
     return {"networks": hashes, "steps": steps, "self_ensemble": self_ensemble, "keep_sharp": keep_sharp}

@@ -66,7 +66,7 @@ def measure(case: Case) -> dict[str, Any]:
     # No early end: every run does the same work.
     runs = times(lambda: model.restore(picture, steps=case.steps, stop_below=0.0), case.repeats, case.seconds)
     peak_bytes = _peak_bytes()
-    # Not before the runs: large matrices change how the allocator serves torch from then on (docs/log.md).
+    # Not before the runs: large matrices change how the allocator serves torch from then on (research/).
     matrix_gflops = matrix_product_gflops()
     seconds = statistics.median(runs)
     gmac = _gmac(model, width * height, case.steps)

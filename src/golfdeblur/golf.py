@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from golfdeblur import bands
 from golfdeblur.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ STEPS = 3
 MOST_STEPS = 100
 STOP_BELOW = 0.1 / 255
 """A stroke that changes the mean pixel by less than a tenth of a grey level is the last."""
-
-SUMMED_PX = 2**17
-"""Pixels whose change is summed up at once: a large frame of differences would not fit the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,9 @@ def strokes(
 
 def total_change(x: np.ndarray, before: np.ndarray) -> float:
     """Return the sum of |x - before| over (B, 3, H, W)."""
-    height, width = x.shape[2:]
-    rows, total = max(2, SUMMED_PX // width // 2 * 2), 0.0
-    for top in range(0, height, rows):
-        moved = abs(x[:, :, top : top + rows] - before[:, :, top : top + rows])
+    total = 0.0
+    for top, bottom in bands.cut(*x.shape[2:]):
+        moved = abs(x[:, :, top:bottom] - before[:, :, top:bottom])
         total += float(moved.sum(axis=3).sum(dtype="float64"))
     return total
 

@@ -1,6 +1,6 @@
 """What this process may use of the machine: cores and memory, within its affinity, control groups and batch job.
 
-One number of threads holds for all that computes: the runtimes, the bands of numpy, the data workers of a training.
+One number of threads holds for all that computes: the runtimes, the data workers of a training.
 It is GOLF_THREADS (the command's --threads sets it), or what the process may use.
 Source: the kernel's cgroup-v2.rst, and cgroup-v1/memory.rst and scheduler/sched-bwc.rst.
 """
@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TypeVar
 
 from golfdeblur.errors import ConfigError
 
@@ -24,8 +23,6 @@ BATCH_SETTINGS = ("SLURM_CPUS_PER_TASK", "PBS_NUM_PPN", "NSLOTS")
 
 GROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
-
-Item = TypeVar("Item")
 
 _asked: ContextVar[int | None] = ContextVar("threads", default=None)
 
@@ -53,17 +50,6 @@ def using(count: int | None) -> Iterator[None]:
         yield
     finally:
         _asked.reset(before)
-
-
-def each_using(count: int | None, items: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items, each made with `threads` being `count`."""
-    end = object()
-    while True:
-        with using(count):
-            item = next(items, end)
-        if item is end:
-            return
-        yield item  # type: ignore[misc]
 
 
 def cores() -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from golfdeblur import DEFAULT_MODEL, machine
 from golfdeblur.engine import budget, passes
+from golfdeblur.engine.deconvolving import Deconvolution
 from golfdeblur.engine.ensemble import mean_of_turns
 from golfdeblur.engine.passes import Restored, Stages
 from golfdeblur.engine.runner import Runner, open_runner
@@ -55,6 +56,7 @@ class Model:
         *,
         steps: int = STEPS,
         self_ensemble: bool = False,
+        deconvolution: Deconvolution | None = None,
         output: str | Path | None = None,
         overwrite: bool = False,
     ) -> Kind:
@@ -62,21 +64,22 @@ class Model:
 
         A path gives a path: the result is written to `output`, or beside the input as NAME-deblurred.SUFFIX, and only
         with `overwrite` over a file that is there. An array is (H, W) or (H, W, C), uint8, uint16 or float in [0, 1];
-        alpha, its last of 2 or 4 channels, stays as it is. `self_ensemble`: see `restore`. Raises ImageError for what
-        is not an image, ConfigError for an `output` where nothing is written.
+        alpha, its last of 2 or 4 channels, stays as it is. `self_ensemble`, `deconvolution`: see `restore`. Raises
+        ImageError for what is not an image, ConfigError for an `output` where nothing is written.
         """
+        how: Any = {"steps": steps, "self_ensemble": self_ensemble, "deconvolution": deconvolution}
         if isinstance(picture, str | Path):
             path = default_output(Path(picture)) if output is None else Path(output)
             if path.exists() and not overwrite:
                 raise ImageError(f"{path} exists already; give overwrite=True to replace it, or another output=.")
             image.check_writable(path, force=overwrite)
-            made = self.restore(image.read(picture), steps=steps, self_ensemble=self_ensemble).picture
+            made = self.restore(image.read(picture), **how).picture
             image.write(made, path, force=overwrite)
             return cast(Any, type(picture))(path)
         if output is not None or overwrite:
             raise ConfigError("output= and overwrite= are for the path of a file; save the picture that comes back.")
         source, like = as_picture(picture)
-        return like(self.restore(source, steps=steps, self_ensemble=self_ensemble).picture)
+        return like(self.restore(source, **how).picture)
 
     def strokes(self, picture: Kind, *, steps: int = STEPS) -> Iterator[Kind]:
         """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures."""
@@ -85,7 +88,13 @@ class Model:
             yield like(restored.picture)
 
     def restore(
-        self, picture: Picture, *, steps: int = STEPS, stop_below: float = STOP_BELOW, self_ensemble: bool = False
+        self,
+        picture: Picture,
+        *,
+        steps: int = STEPS,
+        stop_below: float = STOP_BELOW,
+        self_ensemble: bool = False,
+        deconvolution: Deconvolution | None = None,
     ) -> Restored:
         """Return `picture` after the last stroke, and what the strokes did.
 
@@ -93,26 +102,37 @@ class Model:
         is the same, except that such a picture never settles early. Of a model with instance norm (`paper`) tiles go
         instead, each with statistics of its own: close to the full frame's result, but not equal (docs/performance.md).
         With `self_ensemble` it is the mean over the picture turned and mirrored in all eight ways: eight times the
-        work for 0.1 to 0.3 dB (MODEL_CARD.md). Raises ConfigError if the budget is too small.
+        work for 0.1 to 0.3 dB (MODEL_CARD.md). With a `deconvolution` the strokes deconvolve with one kernel for the
+        whole picture, given or read from it, instead of G. Raises ConfigError if the budget is too small, and for
+        both together.
         """
+        if deconvolution is not None:
+            if self_ensemble or not steps:
+                raise ConfigError("A deconvolution needs a stroke and no self-ensemble; leave one of them out.")
+            *_, last = self.restore_each(picture, steps=steps, deconvolution=deconvolution)
+            return last
 
         def once(picture: Picture, held_bytes: int = 0) -> Restored:
             stages, plan = self._planned(picture, steps, held_bytes)
             return passes.restore(picture, stages, plan, stop_below=stop_below)
 
-        with machine.using(self.threads):
-            return mean_of_turns(picture, once) if self_ensemble else once(picture)
+        return mean_of_turns(picture, once) if self_ensemble else once(picture)
 
-    def restore_each(self, picture: Picture, *, steps: int = STEPS) -> Iterator[Restored]:
+    def restore_each(
+        self, picture: Picture, *, steps: int = STEPS, deconvolution: Deconvolution | None = None
+    ) -> Iterator[Restored]:
         """Yield what `restore` returns after F, after the first correction, and so on to the last.
 
         Where whole frames do not fit into memory, each of them starts at F again. Raises what `restore` raises.
         """
         stages, plan = self._planned(picture, steps)
+        if deconvolution is not None:
+            yield from passes.deconvolve_each(picture, stages, plan, deconvolution, stop_below=STOP_BELOW)
+            return
         if not plan.is_whole:
             yield from (self.restore(picture, steps=count) for count in range(len(stages.each)))
             return
-        yield from machine.each_using(self.threads, passes.restore_each(picture, stages, plan, stop_below=STOP_BELOW))
+        yield from passes.restore_each(picture, stages, plan, stop_below=STOP_BELOW)
 
     def _planned(self, picture: Picture, steps: int, held_bytes: int = 0) -> tuple[Stages, budget.Plan]:
         check_steps(steps)

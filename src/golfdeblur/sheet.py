@@ -28,3 +28,19 @@ def side_by_side(picture: Picture, strokes_: Iterable[Picture], *, height_px: in
         sheet.paste(panel, (left, bar))
         left += max(panel.width, 60) + gap
     return from_pil(sheet)
+
+
+def grid(rows: list[list[tuple[str, np.ndarray]]]) -> Image.Image:
+    """Show labelled crops, (H, W, 3) uint8 of one size, side by side; one line for each row."""
+    bar, gap = 22, 4
+    font = ImageFont.load_default(size=14)
+    height, width = rows[0][0][1].shape[:2]
+    columns = max(len(row) for row in rows)
+    sheet = Image.new("RGB", (columns * (width + gap) - gap, len(rows) * (height + bar + gap) - gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, row in enumerate(rows):
+        for j, (label, pixels) in enumerate(row):
+            left, top = j * (width + gap), i * (height + bar + gap)
+            draw.text((left + 3, top + 2), label, fill="black", font=font)
+            sheet.paste(Image.fromarray(pixels), (left, top + bar))
+    return sheet

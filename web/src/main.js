@@ -1,176 +1,300 @@
-// The page: takes a photo, shows each stroke as it appears, compares, saves.
-import { readMetadata, withMetadata } from "./metadata.js";
+// The page: takes photos, shows each as it gets sharper, compares, saves.
+import { number, say, speak } from "./language.js";
+import { keepOffline, readyForPhotos } from "./offline.js";
+import { fillPanel, notes } from "./panel.js";
+import { Queue, mostPixels, progressOf } from "./queue.js";
+import { FORMATS, canCopy, canShare, copy, ownFormat, save, saveAll, share } from "./saving.js";
+import { Viewer } from "./viewer.js";
 
-const MOST_PIXELS = 50_000_000;
-const JPEG_QUALITY = 0.95;
+const VERSION = "__VERSION__", SOURCE = "__SOURCE__"; // by build.mjs
+const HARDLY = 0.3; // a first stroke that changes less, of 255, found nothing to do
 
 const $ = (id) => document.getElementById(id);
-const worker = new Worker("./worker.js", { type: "module" });
-let photo; // { name, type, metadata, width, height, pixels, strokes: [ImageData], shown }
-let job = 0, ready = false;
+const TOUCH = matchMedia("(hover: none)").matches;
+let shown, runtime, message = () => say("loading"), complaint, lock; // shown: the photo in the viewer
 
-navigator.serviceWorker?.register("./sw.js").then(async () => {
-  await navigator.serviceWorker.ready;
-  // WASM gets its threads only in a page that was loaded with the worker's headers: once more, before any photo.
-  if (!crossOriginIsolated && !sessionStorage.reloaded && !photo) {
-    sessionStorage.reloaded = "yes";
-    location.reload();
-  }
-}).catch(() => {}); // without it the page works as well, only not offline
+const viewer = new Viewer($("viewer"), { onChange: () => showView() });
+let queue;
 
-worker.postMessage({ kind: "load" });
-worker.addEventListener("message", ({ data }) => {
-  if (data.kind === "ready") {
-    ready = true;
-    $("about").textContent = `Model ${data.name}: ${data.parameters.toLocaleString("en")} parameters, computed by ${data.engine} on this machine.`;
-    if (photo) start(); else say("Ready.");
-  } else if (data.kind === "failed" && data.during === "load") {
-    fail(`The model could not be loaded (${data.reason}); reload the page, or use a newer browser.`);
-  } else if (data.id !== job) {
-    return; // of a photo that is no longer shown
-  } else if (data.kind === "progress") {
-    $("bar").value = data.share;
-  } else if (data.kind === "stroke") {
-    addStroke(data);
-  } else if (data.kind === "done") {
-    finish(`Done: ${photo.strokes.length} strokes. ${photo.changes[0] < 0.3 ? "Hardly anything changed: the photo is sharp already, or its blur is not motion blur." : ""}`);
-  } else if (data.kind === "cancelled") {
-    finish("Cancelled.");
-  } else if (data.kind === "failed") {
-    finish("");
-    fail(/memory|alloc/i.test(data.reason) ? "The photo does not fit into this browser's memory; reduce it, or use the command golf deblur." : `Deblurring failed (${data.reason}).`);
-  }
-});
+// Words
 
-const say = (words) => { $("status").textContent = words; };
-const fail = (words) => { $("error").textContent = words; $("error").hidden = !words; if (words) say(""); };
+function tell(words) {
+  message = words;
+  $("status").textContent = words();
+}
 
-async function take(file) {
-  fail("");
-  if (!file) return;
-  let opened;
-  try {
-    opened = await open(file);
-  } catch (error) {
-    fail(error.message);
+// Shows an error, { key, values }; with `photo`, what can be done about it.
+function complain(error, photo) {
+  complaint = error && { error, photo };
+  $("alert").hidden = !error;
+  if (!error) return;
+  $("error").textContent = say(error.key, error.values);
+  $("reduce").hidden = !(photo && error.key === "large");
+  $("reduce").textContent = say("reduce", { most: Math.floor(mostPixels() / 1e6) });
+}
+
+function describe() {
+  $("status").textContent = message();
+  $("version").textContent = say("version", { version: VERSION });
+  if (complaint) complain(complaint.error, complaint.photo);
+  showControls();
+  showPhotos();
+  showView();
+}
+
+// Photos in
+
+function take(files) {
+  const given = [...files];
+  if (!given.length) return;
+  complain();
+  const added = queue.add(given);
+  if (!shown || shown.state === "failed") select(added[0]);
+  showPhotos();
+}
+
+async function select(photo) {
+  shown = photo;
+  viewer.close();
+  showControls();
+  showPhotos();
+  if (photo?.error) complain(photo.error, photo);
+  if (!photo?.width || photo.state === "opening") return;
+  const { pixels } = await queue.open(photo).catch(() => ({}));
+  if (pixels && shown === photo) await showBefore(photo, pixels);
+  if (shown === photo && photo.strokes[photo.chosen]) await choose(photo.chosen);
+}
+
+const imageOf = (photo, pixels) => new ImageData(pixels, photo.width, photo.height, { colorSpace: photo.keep.space ?? "srgb" });
+const showBefore = (photo, pixels) => viewer.open(imageOf(photo, pixels));
+
+async function choose(index) {
+  const photo = shown;
+  photo.chosen = index;
+  photo.saved = false;
+  const pixels = new Uint8ClampedArray(await photo.strokes[index].pixels.arrayBuffer());
+  if (shown === photo && photo.chosen === index) await viewer.setAfter(imageOf(photo, pixels));
+}
+
+function startOver() {
+  if (unsaved() && !confirm(say("discard"))) return;
+  queue.clear();
+  complain();
+  select(undefined);
+  tell(() => say("ready"));
+  $("choose").focus();
+}
+
+const unsaved = () => queue.busy || queue.photos.some((photo) => photo.state === "waiting" || (photo.state === "done" && !photo.saved));
+
+// What the queue tells
+
+function onChange(photo) {
+  if (photo === shown || photo.state === "failed") report(photo);
+  if (photo === shown) showControls(); else showSaveAll();
+  showPhotos();
+  keepAwake(Boolean(queue.busy));
+}
+
+function report(photo) {
+  const { state, name } = photo;
+  if (state === "failed") {
+    complain(photo.error, photo);
+    if (photo === shown) tell(() => "");
+    if (queue.photos.every((other) => other.state === "failed")) { // nothing to show: back to the start, with its error
+      queue.photos = [];
+      select(undefined);
+    }
+  } else if (state === "done") {
+    const same = photo.strokes[0].change < HARDLY;
+    tell(() => [same ? say("doneSame") : say("done", { percent: number(100 * photo.sharper) }), ...notes(photo)].join(" "));
+  } else if (state === "opening") tell(() => say("opening", { name }));
+  else if (state === "working") tell(() => say("working"));
+  else if (state === "cancelled") tell(() => say("cancelled"));
+}
+
+function onReady(data) {
+  if (data.kind === "failed") { complain({ key: "noModel", values: { reason: data.reason } }); return; }
+  runtime = data;
+  document.documentElement.dataset.runtime = data.runtime;
+  if (!queue.busy) tell(() => say("ready"));
+  showControls();
+  keepOffline(data.files).catch(() => {});
+}
+
+async function keepAwake(busy) {
+  if (busy && !lock) {
+    lock = "asked";
+    lock = await navigator.wakeLock?.request("screen").catch(() => undefined);
+  } else if (!busy && lock?.release) { lock.release(); lock = undefined; }
+}
+
+// What is shown
+
+function showControls() {
+  const photo = shown, state = photo?.state, made = Boolean(photo?.strokes.length) && state !== "working";
+  document.body.classList.toggle("starting", !photo);
+  $("start").hidden = Boolean(photo);
+  for (const id of ["work", "view", "controls"]) $(id).hidden = !photo;
+  $("progress").hidden = !["waiting", "opening", "working"].includes(state);
+  document.body.classList.toggle("working", !$("progress").hidden); // what the progress says need not be read twice
+  for (const id of ["save", "format-label"]) $(id).hidden = !made;
+  $("copy").hidden = !made || !canCopy();
+  $("share").hidden = !made || !TOUCH || !canShare();
+  $("again").hidden = state !== "cancelled";
+  showSaveAll();
+  fillPanel($("panel"), photo, runtime, choose);
+  if (made) showFormats(photo);
+  if (photo) showProgress();
+}
+
+const donePhotos = () => queue.photos.filter(({ state }) => state === "done");
+
+function showSaveAll() {
+  const n = donePhotos().length;
+  $("save-all").hidden = n < 2;
+  $("save-all").textContent = say("saveAll", { n: number(n) });
+}
+
+function showFormats(photo) {
+  $("format").replaceChildren(...Object.entries(FORMATS).map(([key, name]) => {
+    const own = key === photo.keep.kind;
+    return new Option(own ? say("asItWas", { format: name }) : name, key, false, key === (photo.format ?? ownFormat(photo)));
+  }));
+}
+
+function showProgress() {
+  if (!shown || $("progress").hidden) return;
+  if (shown.state !== "working") {
+    $("progress-words").textContent = shown.state === "opening" ? say(runtime ? "opening" : "loading", { name: shown.name }) : say("waiting");
+    $("left").textContent = "";
+    $("meter").removeAttribute("value");
     return;
   }
-  cancel();
-  photo = opened;
-  $("start").hidden = true;
-  $("work").hidden = false;
-  for (const id of ["before", "after"]) Object.assign($(id), { width: photo.width, height: photo.height });
-  $("before").getContext("2d").putImageData(photo.pixels, 0, 0);
-  $("strokes").querySelectorAll("label").forEach((label) => label.remove());
-  show(photo.pixels, "input");
-  $("download").disabled = true;
-  $("viewer").focus();
-  if (ready) start(); else say("Loading the model …");
+  const { share, seconds } = progressOf(shown);
+  $("progress-words").textContent = `${say("working")} ${say("percent", { percent: number(100 * share) })}`;
+  $("left").textContent = seconds === undefined ? "" : timeLeft(seconds);
+  $("meter").value = share;
 }
 
-async function open(file) {
-  const bytes = new Uint8Array(await file.arrayBuffer().catch(() => { throw new Error(`${file.name} cannot be read; choose it again.`); }));
-  if (!bytes.length) throw new Error(`${file.name} is empty (0 bytes); copy it again from where it came.`);
-  let bitmap;
-  try {
-    // The file's own values: the profile is put back into what is saved.
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" });
-  } catch {
-    const box = String.fromCharCode(...bytes.subarray(4, 12));
-    if (/^ftyp(hei|mif|msf)/.test(box)) throw new Error(`${file.name} is HEIC, which this browser cannot read; save it as JPEG, or use the command golf deblur.`);
-    throw new Error(`${file.name} is not a photo that this browser can read, or it is damaged; use a JPEG, PNG or WebP.`);
+function timeLeft(seconds) {
+  if (seconds < 4) return say("almost");
+  if (seconds < 90) return say("secondsLeft", { n: number(seconds < 15 ? Math.ceil(seconds) : 5 * Math.ceil(seconds / 5)) });
+  return say("minutesLeft", { n: number(Math.ceil(seconds / 60)) });
+}
+
+function showView() {
+  $("fit").setAttribute("aria-pressed", viewer.fits);
+  $("full").setAttribute("aria-pressed", !viewer.fits && Math.abs(viewer.scale - 1) < 1e-3);
+  const before = Math.round(100 * viewer.split);
+  $("divider").setAttribute("aria-valuenow", before);
+  $("divider").setAttribute("aria-valuetext", say("dividerAt", { before, after: 100 - before }));
+}
+
+// The photos as thumbnails, each with its state. They are changed, not made anew: one may have the focus.
+function showPhotos() {
+  const list = $("photos");
+  list.hidden = queue.photos.length < 2;
+  const wanted = new Set(queue.photos.map(({ id }) => id));
+  for (const item of [...list.children]) if (!wanted.has(item.dataset.photo)) item.remove();
+  for (const photo of queue.photos) {
+    const item = [...list.children].find(({ dataset }) => dataset.photo === photo.id) ?? list.appendChild(newItem(photo));
+    const [button] = item.children, state = say(`state${photo.state[0].toUpperCase()}${photo.state.slice(1)}`);
+    button.dataset.state = photo.state;
+    button.setAttribute("aria-current", photo === shown);
+    button.setAttribute("aria-label", say("photoState", { name: photo.name, state }));
+    button.title = `${photo.name}: ${state}`;
+    if (photo.thumbnail && !button.firstChild.width) {
+      const { width, height } = photo.thumbnail;
+      Object.assign(button.firstChild, { width, height }).getContext("2d").drawImage(photo.thumbnail, 0, 0);
+    }
   }
-  const { width, height } = bitmap;
-  if (width * height > MOST_PIXELS) throw new Error(`${file.name} has ${Math.round(width * height / 1e6)} megapixels; this page takes up to ${MOST_PIXELS / 1e6}. Use the command golf deblur.`);
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const pixels = context.getImageData(0, 0, width, height);
-  return { name: file.name || "photo.png", type: file.type, metadata: await readMetadata(bytes).catch(() => ({})), width, height, pixels, strokes: [], changes: [] };
 }
 
-function start() {
-  job += 1;
-  say("Deblurring …");
-  $("progress").hidden = false;
-  $("bar").value = 0;
-  $("cancel").disabled = false;
-  worker.postMessage({ kind: "run", id: job, pixels: photo.pixels.data, width: photo.width, height: photo.height });
+function newItem(photo) {
+  const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button" });
+  item.dataset.photo = photo.id;
+  button.append(Object.assign(document.createElement("canvas"), { width: 0, height: 0 }));
+  button.addEventListener("click", () => { complain(); select(photo).then(() => report(photo)); });
+  item.append(button);
+  return item;
 }
 
-function cancel() {
-  worker.postMessage({ kind: "cancel", id: job });
+// Buttons
+
+// Does a piece of saving, with words before and after.
+async function doing(work, words) {
+  tell(() => say("preparing"));
+  try {
+    await work();
+    tell(words);
+  } catch (error) {
+    tell(() => "");
+    complain(error.key ? error : { key: "failed", values: { reason: error.message } });
+  }
 }
 
-function finish(words) {
-  $("progress").hidden = true;
-  $("cancel").disabled = true;
-  say(words);
-}
-
-function addStroke({ index, change, pixels }) {
-  const data = new ImageData(pixels, photo.width, photo.height);
-  photo.strokes.push(data);
-  photo.changes.push(change);
-  const label = document.createElement("label");
-  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "stroke", value: index, checked: true });
-  radio.addEventListener("change", () => show(photo.strokes[index], `x${index}`));
-  label.append(radio, ` x${index}`);
-  $("strokes").append(label);
-  show(data, `x${index}`);
-  $("download").disabled = false;
-  say(`Stroke x${index} is there (mean change ${change.toFixed(2)} of 255).`);
-}
-
-function show(pixels, name) {
-  photo.shown = pixels;
-  $("after").getContext("2d").putImageData(pixels, 0, 0);
-  $("after-tag").textContent = name;
-}
-
-function split(percent) {
-  $("stage").style.setProperty("--split", `${percent}%`);
-  $("slider").setAttribute("aria-valuetext", `${Math.round(percent)} % before, ${Math.round(100 - percent)} % after`);
-}
-
-async function save() {
-  const jpeg = photo.type === "image/jpeg" || photo.type === "image/heic";
-  const canvas = new OffscreenCanvas(photo.width, photo.height);
-  canvas.getContext("2d").putImageData(photo.shown, 0, 0);
-  const blob = await canvas.convertToBlob(jpeg ? { type: "image/jpeg", quality: JPEG_QUALITY } : { type: "image/png" });
-  const bytes = await withMetadata(new Uint8Array(await blob.arrayBuffer()), photo.metadata);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([bytes], { type: blob.type }));
-  link.download = photo.name.replace(/\.[^.]*$/, "") + (jpeg ? "-deblurred.jpg" : "-deblurred.png");
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  say(`Saved as ${link.download}.`);
-}
-
-for (const id of ["file", "camera"]) $(id).addEventListener("change", ({ target }) => { take(target.files[0]); target.value = ""; });
-for (const kind of ["dragenter", "dragover"]) addEventListener(kind, (event) => { event.preventDefault(); document.body.classList.add("dragging"); });
-for (const kind of ["dragleave", "drop"]) addEventListener(kind, (event) => { event.preventDefault(); document.body.classList.remove("dragging"); });
-addEventListener("drop", (event) => take(event.dataTransfer.files[0]));
-addEventListener("paste", (event) => take([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
-
-$("slider").addEventListener("input", ({ target }) => split(target.value));
-for (const kind of ["pointerdown", "pointermove"]) {
-  $("stage").addEventListener(kind, (event) => {
-    if (!event.buttons) return;
-    const box = $("stage").getBoundingClientRect();
-    $("slider").value = Math.min(100, Math.max(0, (100 * (event.clientX - box.left)) / box.width));
-    split($("slider").value);
+function listen() {
+  const on = (id, listener) => $(id).addEventListener("click", listener);
+  for (const id of ["choose", "add"]) on(id, () => $("file").click());
+  on("take", () => $("camera").click());
+  for (const id of ["file", "camera"]) $(id).addEventListener("change", ({ target }) => { take(target.files); target.value = ""; });
+  on("example", async () => {
+    const blob = await (await fetch("./sample/walkway.jpg")).blob();
+    take([new File([blob], "walkway.jpg", { type: "image/jpeg" })]);
   });
+  on("cancel", () => queue.cancel(shown));
+  on("again", () => queue.again(shown));
+  on("start-over", startOver);
+  on("dismiss", () => complain());
+  on("reduce", () => { const { photo } = complaint; complain(); reduced(photo); });
+  let name;
+  on("save", () => doing(async () => { name = await save(shown); }, () => say("saved", { name })));
+  on("save-all", () => {
+    const done = donePhotos();
+    doing(() => saveAll(done, "deblurred.zip"), () => say("savedAll", { n: done.length, name: "deblurred.zip" }));
+  });
+  on("copy", () => doing(() => copy(shown), () => say("copied")));
+  on("share", () => doing(() => share(shown), () => ""));
+  $("format").addEventListener("change", ({ target }) => { Object.assign(shown, { format: target.value, saved: false }); report(shown); });
+  on("fit", () => viewer.fit());
+  on("full", () => viewer.zoom(1));
+  on("zoom-in", () => viewer.zoom(viewer.scale * 1.5));
+  on("zoom-out", () => viewer.zoom(viewer.scale / 1.5));
+  $("details").addEventListener("keydown", (event) => { if (event.key === "Escape") { $("details").open = false; $("details").firstElementChild.focus(); } });
+  addEventListener("pointerdown", ({ target }) => { if (!$("details").contains(target)) $("details").open = false; });
+
+  for (const kind of ["dragenter", "dragover"]) addEventListener(kind, (event) => { event.preventDefault(); document.body.classList.add("dragging"); });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dragging"); });
+  addEventListener("drop", (event) => { event.preventDefault(); document.body.classList.remove("dragging"); take(event.dataTransfer.files); });
+  addEventListener("paste", (event) => take(event.clipboardData.files));
+  for (const kind of ["keydown", "keyup"]) addEventListener(kind, (event) => {
+    if (event.key.toLowerCase() === "b" && !event.ctrlKey && !event.metaKey && !event.altKey && !event.target.closest("select")) viewer.hold(kind === "keydown");
+  });
+  addEventListener("beforeunload", (event) => { if (unsaved()) event.preventDefault(); });
+  addEventListener("visibilitychange", () => { if (!document.hidden) { lock = undefined; keepAwake(Boolean(queue.busy)); } });
+  setInterval(showProgress, 200);
 }
-$("zoom").addEventListener("change", ({ target }) => $("viewer").classList.toggle("full", target.checked));
-$("cancel").addEventListener("click", cancel);
-$("download").addEventListener("click", () => save().catch((error) => fail(`The result could not be saved (${error.message}).`)));
-$("again").addEventListener("click", () => {
-  cancel();
-  job += 1;
-  photo = undefined;
-  $("work").hidden = true;
-  $("start").hidden = false;
-  finish("Ready.");
-  $("file").focus();
+
+// A photo that was refused for its size, again, reduced to what fits.
+function reduced(photo) {
+  if (!queue.photos.includes(photo)) queue.photos.push(photo);
+  select(photo);
+  queue.again(photo, { reduce: true });
+}
+
+await readyForPhotos();
+queue = new Queue({
+  wanted: new URLSearchParams(location.search).get("runtime"),
+  onReady, onChange,
+  onOpened: async (photo, pixels) => { if (photo === shown) await showBefore(photo, pixels); },
+  onStroke: async (photo, pixels) => {
+    if (photo !== shown) return;
+    await viewer.setAfter(imageOf(photo, pixels));
+    showControls();
+  },
 });
+if (/^https:/.test(SOURCE)) Object.assign($("source"), { href: SOURCE, hidden: false });
+speak($("language"), describe);
+listen();
+describe();

@@ -1,75 +1,95 @@
 // Runs F once and G up to three times, away from the page: messages in are "load", "run" and "cancel".
-import { runTiled } from "./tiles.js";
+import { openRuntime } from "./runtime.js";
+import { pixelsRead, runInPlace, runTiled } from "./tiles.js";
 
 const STEPS = 3;
 const STOP_BELOW = 0.1 / 255; // a stroke that changes less is the last, as in the command
-let networks, entries, engine, running = 0;
-let idle = Promise.resolve(); // when what came before is over: WebGPU computes one thing at a time, or fails
+let runtime, running = 0;
+let idle = Promise.resolve(); // when what came before is over: one thing is computed at a time
 
-async function load() {
-  const gpu = await navigator.gpu?.requestAdapter().catch(() => null);
-  const ort = await import(gpu ? "./ort/ort.webgpu.min.mjs" : "./ort/ort.wasm.min.mjs");
-  ort.env.wasm.wasmPaths = new URL("./ort/", self.location.href).href;
-  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency || 1) : 1;
-  const config = await (await fetch("./model/config.json")).json();
-  entries = config.networks;
-  const open = async (providers) => Object.fromEntries(await Promise.all(Object.entries(entries).map(async ([letter, entry]) => {
-    const { file } = providers.includes("wasm") ? entry.int8 ?? entry : entry; // 8 bits are faster on a processor only
-    const content = new Uint8Array(await (await fetch(`./model/${file}`)).arrayBuffer());
-    // A pattern of a run's memory would be kept beside what the first run took: 395 instead of 274 MiB (docs/log.md).
-    const session = await ort.InferenceSession.create(content, { executionProviders: providers, enableMemPattern: false });
-    return [letter, async (tile, h, w) => (await session.run({ x: new ort.Tensor("float32", tile, [1, tile.length / (h * w), h, w]) })).out.data];
-  })));
-  engine = "WASM";
-  if (gpu) {
-    try {
-      networks = await open(["webgpu"]);
-      await networks.F(new Float32Array((entries.F.scales > 1 ? 6 : 3) * 64 * 64), 64, 64); // some drivers fail only when they compute
-      engine = "WebGPU";
-    } catch { networks = undefined; }
-  }
-  networks ??= await open(["wasm"]);
-  const threads = engine === "WASM" ? `, ${ort.env.wasm.numThreads} thread${ort.env.wasm.numThreads > 1 ? "s" : ""}` : "";
-  const parameters = Object.values(entries).reduce((sum, entry) => sum + entry.parameters, 0);
-  self.postMessage({ kind: "ready", engine: engine + threads, parameters, name: config.name });
+async function load(wanted) {
+  runtime = await openRuntime(wanted);
+  const parameters = Object.values(runtime.networks).reduce((sum, entry) => sum + entry.parameters, 0);
+  const { name, why, threads, files, model } = runtime;
+  self.postMessage({ kind: "ready", runtime: name, why, threads, files, model, parameters });
 }
 
-async function run({ id, pixels, width, height }) {
-  const goOn = () => { if (running !== id) throw new DOMException("cancelled", "AbortError"); };
-  goOn();
+// Strokes are sent as they are made: { index, change, pixels }, RGBA with the alpha that came.
+async function run({ id, pixels, width, height, grey }) {
   const count = width * height;
-  let x = new Float32Array(3 * count);
-  for (let i = 0; i < count; i++) for (let c = 0; c < 3; c++) x[c * count + i] = pixels[4 * i + c] / 255;
-  const letters = ["F", ...(networks.G ? Array(STEPS).fill("G") : [])];
-  for (const [index, letter] of letters.entries()) {
-    const entry = entries[letter];
-    const next = await runTiled(networks[letter], x, width, height, {
-      multiple: entry.multiple_px,
-      overlap: entry.overlap_px,
-      scales: entry.scales,
-      tilePx: (navigator.deviceMemory ?? 8) <= 4 ? 700 * 700 : 1200 * 1200,
-      step: async (share) => {
-        self.postMessage({ kind: "progress", id, share: (index + share) / letters.length });
-        await new Promise((resolve) => setTimeout(resolve)); // lets a "cancel" in
-        goOn();
-      },
-    });
-    let change = 0;
-    for (let i = 0; i < next.length; i++) change += Math.abs(next[i] - x[i]);
-    change /= next.length;
-    x = next;
-    const shown = new Uint8ClampedArray(pixels); // alpha stays
-    for (let i = 0; i < count; i++) for (let c = 0; c < 3; c++) shown[4 * i + c] = Math.fround(255 * x[c * count + i]);
-    self.postMessage({ kind: "stroke", id, index, change: 255 * change, pixels: shown }, [shown.buffer]);
+  const strokes = ["F", ...(runtime.networks.G ? Array(STEPS).fill("G") : [])];
+  const plan = ({ multiple_px: multiple, overlap_px: overlap, scales, channels }) =>
+    ({ multiple, overlap, scales, channels, tilePx: (navigator.deviceMemory ?? 8) <= 4 ? 700 * 700 : 1200 * 1200 });
+  const work = (entry) => entry.macs_per_px * pixelsRead(width, height, plan(entry));
+  const total = strokes.reduce((sum, letter) => sum + work(runtime.networks[letter]), 0);
+  let done = 0, doing = 0;
+
+  const edges = edgeStrength(pixels, width);
+  let x = new Uint8Array(3 * count), sharper = 0;
+  for (let i = 0; i < count; i++) for (let c = 0; c < 3; c++) x[c * count + i] = pixels[4 * i + c];
+  for (const [index, letter] of strokes.entries()) {
+    const entry = runtime.networks[letter];
+    const step = async (tile) => {
+      done += doing;
+      doing = entry.macs_per_px * tile;
+      self.postMessage({ kind: "progress", id, done: done / total, doing: doing / total });
+      await new Promise((resolve) => setTimeout(resolve)); // lets a "cancel" in
+      if (running !== id) throw new DOMException("cancelled", "AbortError");
+    };
+    let change;
+    if (x instanceof Float32Array && entry.scales === 1) change = await runInPlace(entry.apply, x, width, height, { ...plan(entry), step });
+    else {
+      const next = await runTiled(entry.apply, x, width, height, { ...plan(entry), step });
+      change = meanChange(next, x);
+      x = next;
+    }
+    const shown = painted(x, pixels, grey);
+    sharper = edgeStrength(shown, width) / edges - 1;
+    self.postMessage({ kind: "stroke", id, index, letter, change: 255 * change, pixels: shown }, [shown.buffer]);
     if (index > 0 && change < STOP_BELOW) break;
   }
-  self.postMessage({ kind: "done", id });
+  self.postMessage({ kind: "done", id, sharper: edges ? sharper : 0 });
+}
+
+// The mean difference between green neighbours in a row: how sharp the picture looks.
+function edgeStrength(pixels, width) {
+  let sum = 0;
+  for (let i = 5; i < pixels.length; i += 4) if (((i - 1) / 4) % width) sum += Math.abs(pixels[i] - pixels[i - 4]);
+  return sum / pixels.length;
+}
+
+function meanChange(next, x) {
+  const white = x instanceof Float32Array ? 1 : 255;
+  let sum = 0;
+  for (let i = 0; i < next.length; i++) sum += Math.abs(next[i] - x[i] / white);
+  return sum / next.length;
+}
+
+// RGBA bytes of the planes x, with the alpha of `pixels`; grey takes the mean of the three, as the command does.
+function painted(x, pixels, grey) {
+  const shown = new Uint8ClampedArray(pixels), count = x.length / 3;
+  const share = (i) => Math.min(1, Math.max(0, x[i]));
+  for (let i = 0; i < count; i++) {
+    if (grey) shown.fill(Math.fround(255 * Math.fround((share(i) + share(count + i) + share(2 * count + i)) / 3)), 4 * i, 4 * i + 3);
+    else for (let c = 0; c < 3; c++) shown[4 * i + c] = Math.fround(255 * x[c * count + i]);
+  }
+  return shown;
+}
+
+async function runSafely(data) {
+  try {
+    await run(data);
+  } catch (error) {
+    if (error.name === "AbortError" || runtime.name !== "webgpu") throw error;
+    await load("wasm"); // a graphics card may give up in the middle
+    await run(data);
+  }
 }
 
 self.addEventListener("message", ({ data }) => {
   if (data.kind === "cancel") { running = 0; return; }
   if (data.kind === "run") running = data.id; // which ends the photo before
-  idle = idle.then(() => data.kind === "load" ? load() : run(data)).catch((error) => {
+  idle = idle.then(() => data.kind === "load" ? load(data.wanted) : runSafely(data)).catch((error) => {
     if (error.name === "AbortError") self.postMessage({ kind: "cancelled", id: data.id });
     else self.postMessage({ kind: "failed", id: data.id, during: data.kind, reason: String(error.message ?? error) });
   });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { bestTile, halved, runTiled, spans } from "../src/tiles.js";
+import { bestTile, halved, pixelsRead, runInPlace, runTiled, spans } from "../src/tiles.js";
 
 // Sees 8 px in each direction, works on cells of 4 px, and takes zeros outside.
 async function neighbours(x, h, w) {
@@ -27,7 +27,7 @@ for (const [length, size] of [[104, 48], [104, 40], [104, 104], [400, 56]]) {
 
 test("the best tiles are those of the command", () => {
   const best = (height, width, tilePx) => bestTile(height, width, { tilePx, overlap: 96, multiple: 16 });
-  assert.deepEqual(best(3008, 4000, 1_440_000), { rows: 1136, columns: 1152 }); // as golfdeblur.tiles.best_tile has them
+  assert.deepEqual(best(3008, 4000, 1_440_000), { rows: 1136, columns: 1152 }); // as golfdeblur.engine.tiles.best_tile has them
   assert.deepEqual(best(1280, 1920, 1_440_000), { rows: 1280, columns: 1056 });
   assert.deepEqual(best(720, 1280, 490_000), { rows: 720, columns: 560 });
   assert.deepEqual(best(720, 1280, 1_440_000), { rows: 720, columns: 1280 });
@@ -56,13 +56,13 @@ for (const scales of [2, 3, 4]) {
     const [width, height] = [101, 77];
     const planes = Float32Array.from({ length: 3 * width * height }, (_, i) => Math.sin(i * 12.9898) * 43758.5453 % 1);
     const multiple = 8;
-    const shares = [];
-    const run = (tilePx) => runTiled(hinted, planes, width, height, { multiple, overlap: 8, tilePx, scales, step: (s) => { shares.push(s); } });
+    let told = 0;
+    const run = (tilePx) => runTiled(hinted, planes, width, height, { multiple, overlap: 8, tilePx, scales, step: (pixels) => { told += pixels; } });
     const whole = await run(1e9);
     for (const tilePx of [48 * 48, 64 * 64]) {
-      shares.length = 0;
+      told = 0;
       assert.deepEqual(await run(tilePx), whole);
-      assert.equal(shares.at(-1), 1);
+      assert.equal(told, pixelsRead(width, height, { scales, multiple, overlap: 8, tilePx }));
     }
     // By hand, for two scales: the padded image, its half, continued in turn, and what the network adds to that.
     if (scales > 2) return;
@@ -89,12 +89,33 @@ for (const scales of [2, 3, 4]) {
   });
 }
 
-test("what `step` throws ends it, and the shares rise to 1", async () => {
-  const shares = [];
-  const options = { multiple: 4, overlap: 8, tilePx: 32 * 32 };
+test("what `step` throws ends it", async () => {
   const planes = new Float32Array(3 * 64 * 64);
-  await runTiled(neighbours, planes, 64, 64, { ...options, step: (share) => { shares.push(share); } });
-  assert.equal(shares.at(-1), 1);
-  assert.deepEqual(shares, [...shares].sort((a, b) => a - b));
-  await assert.rejects(runTiled(neighbours, planes, 64, 64, { ...options, step: () => { throw new Error("stop"); } }), /stop/);
+  const options = { multiple: 4, overlap: 8, tilePx: 32 * 32, step: () => { throw new Error("stop"); } };
+  await assert.rejects(runTiled(neighbours, planes, 64, 64, options), /stop/);
 });
+
+test("bytes are shares of 255, and further channels are zero", async () => {
+  const bytes = Uint8Array.from({ length: 3 * 40 * 24 }, (_, i) => (i * 37) % 256);
+  const options = { multiple: 4, overlap: 8, tilePx: 32 * 32, scales: 2, step: () => {} };
+  const expected = await runTiled(hinted, Float32Array.from(bytes, (byte) => byte / 255), 40, 24, options);
+  const eight = (x, h, w) => {
+    assert.equal(x.length, 8 * h * w);
+    assert.ok(x.subarray(6 * h * w).every((value) => value === 0));
+    return hinted(x.subarray(0, 6 * h * w), h, w);
+  };
+  assert.deepEqual(await runTiled(eight, bytes, 40, 24, { ...options, channels: 8 }), expected);
+});
+
+for (const [width, height] of [[64, 48], [101, 77], [1, 1], [3, 200], [70, 9]]) {
+  test(`in place it is the same, ${width} x ${height}`, async () => {
+    const planes = Float32Array.from({ length: 3 * width * height }, (_, i) => Math.sin(i * 12.9898) * 43758.5453 % 1);
+    for (const tilePx of [32 * 32, 24 * 80, 1e9]) {
+      const options = { multiple: 4, overlap: 8, tilePx, step: () => {} };
+      const expected = await runTiled(neighbours, planes, width, height, options), x = planes.slice();
+      const change = await runInPlace(neighbours, x, width, height, options);
+      assert.deepEqual(x, expected);
+      assert.ok(Math.abs(change - planes.reduce((sum, value, i) => sum + Math.abs(value - expected[i]), 0) / planes.length) < 1e-6);
+    }
+  });
+}

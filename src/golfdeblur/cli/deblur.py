@@ -48,6 +48,18 @@ def deblur_command(
     keep_sharp: Annotated[
         bool, typer.Option("--keep-sharp", help="Copy photos that are not blurred, or get no sharper, as they are.")
     ] = False,
+    blur: Annotated[
+        str, typer.Option(help="scene: F and G. shake: one kernel for the whole photo is read from it and taken out.")
+    ] = "scene",
+    kernel: Annotated[Path | None, typer.Option(help="Take this blur out: a .npy, .png or .tif of its kernel.")] = None,
+    motion: Annotated[
+        str | None, typer.Option(help="Take a straight motion out: LENGTH,ANGLE in px and degrees.")
+    ] = None,
+    disc: Annotated[float | None, typer.Option(help="Take a lens out of focus out: the disc's radius in px.")] = None,
+    light: Annotated[str, typer.Option(help="In which light the kernel blurs: auto, linear or srgb.")] = "auto",
+    save_kernel: Annotated[
+        Path | None, typer.Option(help="Also write the kernel that was used, for one input.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line for each image.")] = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
@@ -58,17 +70,29 @@ def deblur_command(
     Size, bit depth, alpha, EXIF, XMP, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
     """
     # numpy, when it is imported, asks Linux for huge pages, which are dear to come by in memory that lay idle: large
-    # photos take 2 to 13 % less time without (docs/log.md, 2026-11-30).
+    # photos take 2 to 13 % less time without (research/, 2026-11-30).
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     from golfdeblur import album
     from golfdeblur.cli import files
+    from golfdeblur.cli.blurs import asked_for
     from golfdeblur.model import load
 
     budget = None if max_memory is None else parse_size(max_memory)
     if strokes and self_ensemble:
         raise ConfigError("--self-ensemble writes the mean only; leave it or --strokes out.")
+    if strokes and recursive:
+        raise ConfigError("--strokes is for single photos, whose names are given; leave it or -r out.")
+    deconvolution = asked_for(blur, kernel=kernel, motion=motion, disc=disc, light=light)
+    if deconvolution is not None and (self_ensemble or not steps):
+        raise ConfigError("A deconvolution needs --steps 1 or more and no --self-ensemble; leave one of them out.")
+    if deconvolution is not None and recursive:
+        raise ConfigError("One kernel is for single photos, whose names are given; leave it or -r out.")
+    if save_kernel is not None and (deconvolution is None or len(inputs) != 1):
+        raise ConfigError("--save-kernel is for one input with --blur shake, --kernel, --motion or --disc.")
     how = files.How(
         steps,
+        deconvolution=deconvolution,
+        save_kernel=save_kernel,
         self_ensemble=self_ensemble,
         with_strokes=strokes,
         keep_sharp=keep_sharp,
@@ -78,14 +102,16 @@ def deblur_command(
         verbose=verbose,
     )
     if recursive:
-        found = files.find(inputs, output, out_dir)
+        found = files.folder_of(inputs, output, out_dir)
         loaded = load(model, runtime=runtime, max_memory=budget)
-        settings = album.settings(
+        settings = album.determines(
             loaded, steps, self_ensemble=self_ensemble, keep_sharp=keep_sharp, int8=runtime.endswith("int8")
         )
         files.deblur_folder(loaded, found, album.Manifest(cast(Path, out_dir), settings), how)
         return
     targets = files.targets_of(inputs, output, out_dir)
+    if strokes:
+        files.check_strokes(inputs, targets, steps)
     loaded = load(model, runtime=runtime, max_memory=budget)
     failed = 0
     jobs = zip(inputs, targets, files.readers(loaded, inputs), strict=True)

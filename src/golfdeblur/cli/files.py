@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from golfdeblur import album
-from golfdeblur.cli.app import progress
+from golfdeblur.cli.app import check_new, progress
+from golfdeblur.deconvolution.kernel import Kernel
+from golfdeblur.engine.deconvolving import Deconvolution
 from golfdeblur.engine.passes import Restored
 from golfdeblur.errors import ConfigError, GolfError, ImageError
-from golfdeblur.files import image
+from golfdeblur.files import atomic, image
 from golfdeblur.files.names import default_output, output_suffix
 from golfdeblur.files.picture import Picture
 from golfdeblur.model import Model
@@ -32,6 +34,8 @@ class How:
     """What the options say of every image."""
 
     steps: int
+    deconvolution: Deconvolution | None
+    save_kernel: Path | None
     self_ensemble: bool
     with_strokes: bool
     keep_sharp: bool
@@ -48,14 +52,14 @@ class How:
             print(_sentence(report, verbose=self.verbose), flush=True)
 
 
-def find(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
+def folder_of(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
     """List the images of the one folder that -r takes, and their targets. Raises ConfigError for other options."""
     if len(inputs) != 1 or not inputs[0].is_dir():
         raise ConfigError("-r takes one folder; give a folder, or leave -r out.")
     if output is not None or out_dir is None:
         raise ConfigError("-r needs --out-dir, a folder for the results.")
     out_dir.mkdir(parents=True, exist_ok=True)
-    return album.find(inputs[0], out_dir)
+    return album.jobs_in(inputs[0], out_dir)
 
 
 def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, how: How) -> None:
@@ -126,6 +130,22 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
     return targets
 
 
+def stroke_targets(target: Path, steps: int) -> list[Path]:
+    """Return where the strokes of the result `target` go, and last the sheet that shows them side by side."""
+    strokes = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(steps + 1)]
+    return [*strokes, target.with_name(f"{target.stem}-strokes.png")]
+
+
+def check_strokes(inputs: list[Path], targets: list[Path], steps: int) -> None:
+    """Raise ConfigError where a stroke would be written over an input, or a result or stroke of another one."""
+    taken = {path.resolve(): path for path in (*inputs, *targets)}
+    for source, target in zip(inputs, targets, strict=True):
+        for path in stroke_targets(target, steps):
+            if path.resolve() in taken:
+                raise ConfigError(f"A stroke of {source} would be written to {path}, which is taken; deblur it apart.")
+            taken[path.resolve()] = path
+
+
 def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target: Path, how: How) -> dict[str, Any]:
     """Deblur one file into `target`, and return the report that --json prints."""
     started = time.perf_counter()
@@ -134,18 +154,23 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     if album.is_raw(source):
         raise ImageError(album.raw_sentence(source))
     image.check_writable(target, force=how.force)
-    stroke_files = [target.with_name(f"{target.stem}-x{i}{target.suffix}") for i in range(how.steps + 1)]
-    strip = target.with_name(f"{target.stem}-strokes.png")
+    *stroke_files, sheet = stroke_targets(target, how.steps)
     if how.with_strokes:
-        for path in (*stroke_files, strip):
+        for path in (*stroke_files, sheet):
             image.check_writable(path, force=how.force)
+    if how.save_kernel is not None:
+        suffix = how.save_kernel.suffix
+        check_new(how.save_kernel, force=how.force)
+        Kernel.from_disc(1).encoded(suffix)  # refuses a suffix before the work
     picture = read()
     read_at = time.perf_counter()
     width, height, pictures = *picture.size, picture.keep.pictures
     if how.with_strokes:
-        restored = _write_strokes(model, picture, stroke_files, strip, force=how.force)
+        restored = _write_strokes(model, picture, stroke_files, sheet, how)
     else:
-        restored = model.restore(picture, steps=how.steps, self_ensemble=how.self_ensemble)
+        restored = model.restore(
+            picture, steps=how.steps, self_ensemble=how.self_ensemble, deconvolution=how.deconvolution
+        )
     kept = why_keep(model, picture, restored) if how.keep_sharp else None
     del picture  # a large photo need not be held while it is encoded
     restored_at = time.perf_counter()
@@ -155,6 +180,8 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         image.write(restored.picture, target, force=how.force)
     else:
         image.write(read(), target, force=how.force)
+    if how.save_kernel is not None and restored.kernel is not None:
+        atomic.write(how.save_kernel, restored.kernel.encoded(how.save_kernel.suffix))
     written_at = time.perf_counter()
     return {
         "output": str(target),
@@ -165,8 +192,11 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         "corrections": len(restored.changes) - 1,
         "settled": restored.settled,
         "kept": kept,
+        "kernel": None
+        if restored.kernel is None
+        else {"extent_px": round(restored.kernel.extent_px, 1), "light": restored.kernel.light},
         "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
-        "strip": str(strip) if how.with_strokes else None,
+        "strip": str(sheet) if how.with_strokes else None,
         "seconds": round(written_at - started, 3),
         "seconds_of": {
             "waiting_for_the_file": round(read_at - started, 3),
@@ -176,22 +206,25 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     }
 
 
-def _write_strokes(model: Model, picture: Picture, files: list[Path], strip: Path, *, force: bool) -> Restored:
-    """Write every stroke to its file and all of them side by side to `strip`."""
+def _write_strokes(model: Model, picture: Picture, files: list[Path], sheet: Path, how: How) -> Restored:
+    """Write every stroke to its file and all of them side by side to `sheet`."""
     restored: list[Restored] = []
 
     def written() -> Iterator[Picture]:
-        for path, made in zip(files, model.restore_each(picture, steps=len(files) - 1), strict=False):  # it may settle
-            image.write(made.picture, path, force=force)
+        strokes = model.restore_each(picture, steps=len(files) - 1, deconvolution=how.deconvolution)
+        for path, made in zip(files, strokes, strict=False):  # it may settle
+            image.write(made.picture, path, force=how.force)
             restored[:] = [made]
             yield made.picture
 
-    image.write(side_by_side(picture, written()), strip, force=force)
+    image.write(side_by_side(picture, written()), sheet, force=how.force)
     return restored[0]
 
 
 def _sentence(report: dict[str, Any], *, verbose: bool) -> str:
     words = f"Left as it is: {report['kept']}" if report["kept"] else "Deblurred"
+    if report["kernel"] and not report["kept"]:
+        words = f"Deconvolved: one blur of {report['kernel']['extent_px']:.0f} px, the same everywhere, taken out"
     lines = [f"{report['output']}  {words}, {report['seconds']:.1f} s", *_remarks(report)]
     return "\n  ".join([*lines, _figures(report)] if verbose else lines)
 

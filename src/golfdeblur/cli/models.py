@@ -84,7 +84,7 @@ def export_command(
         result = read_result(file)
         shown = {"psnr": result["mean"]["psnr"], "input_psnr": result["input_mean"]["psnr"]}
         extra["scores"][result["data"]] = {**shown, "images": len(result["images"]), "steps": result["steps"]}
-    f, g = export.find_networks(run, notice=print)
+    f, g = export.find_networks(run)
     if out.is_dir():
         check_new(out / "config.json", force=force)
     config = export.export(f, g, out, name=name, notes=extra, calibration=calibrate)

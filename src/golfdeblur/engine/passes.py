@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golfdeblur.engine import bands, scales, tiles
+from golfdeblur import bands
+from golfdeblur.deconvolution.kernel import Kernel
+from golfdeblur.engine import scales, tiles
 from golfdeblur.engine.budget import COARSE_BYTES_PER_PX, FADED_OVERLAP_PX, Need, Plan
+from golfdeblur.engine.deconvolving import Deconvolution, Deconvolver
 from golfdeblur.engine.faded import faded
 from golfdeblur.engine.runner import Runner
 from golfdeblur.engine.strips import in_strips
+from golfdeblur.errors import ConfigError
 from golfdeblur.files.picture import Picture
 from golfdeblur.golf import Stroke, strokes, total_change
 
@@ -26,6 +30,8 @@ class Restored:
     """The mean change of every stroke, in units of the pixel range [0, 1]."""
     settled: bool
     """The last stroke changed next to nothing, and no more were made."""
+    kernel: Kernel | None = None
+    """What the last stroke deconvolved with, if it did."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,27 @@ def restore_each(picture: Picture, stages: Stages, plan: Plan, *, stop_below: fl
         yield Restored(picture.repainted([stroke.pixels]), changes.copy(), stroke.settled)
 
 
+def deconvolve_each(
+    picture: Picture, stages: Stages, plan: Plan, asked: Deconvolution, *, stop_below: float
+) -> Iterator[Restored]:
+    """Yield `picture` after F and after every stroke that deconvolves. Raises ConfigError where no whole frame fits."""
+    if not plan.is_whole:
+        raise ConfigError("This picture is too large to be deconvolved in this memory; give more --max-memory.")
+    width, height = picture.size
+    y = np.empty((1, 3, height, width), np.float32)
+    for top, bottom in bands.cut(height, width):
+        picture.rows(top, bottom, out=y[:, :, top:bottom])
+
+    def f(x: np.ndarray) -> np.ndarray:
+        return stages.f(x, tile_px=plan.tile_px)
+
+    deconvolver, changes = Deconvolver(y, f, asked), []
+    for stroke in strokes(f, deconvolver, y, steps=stages.steps, stop_below=stop_below):
+        changes.append(stroke.change)
+        made = picture.repainted([stroke.pixels])
+        yield Restored(made, changes.copy(), stroke.settled, deconvolver.kernel if stroke.index else None)
+
+
 def whole_frames(picture: Picture, stages: Stages, plan: Plan, *, stop_below: float) -> Iterator[Stroke]:
     """Yield the strokes on `picture`; the pixels of one are overwritten by the next but one."""
     width, height = picture.size
@@ -94,7 +121,8 @@ def whole_frames(picture: Picture, stages: Stages, plan: Plan, *, stop_below: fl
         return lambda x: runner(x, tile_px=plan.tile_px, out=next(turns))
 
     y = frames[0]
-    bands.each(lambda top, bottom: picture.rows(top, bottom, out=y[:, :, top:bottom]), height, width)
+    for top, bottom in bands.cut(height, width):
+        picture.rows(top, bottom, out=y[:, :, top:bottom])
     g = None if stages.g is None else in_turn(stages.g)
     return strokes(in_turn(stages.f), g, y, steps=stages.steps, stop_below=stop_below)
 

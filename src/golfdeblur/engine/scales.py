@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from golfdeblur.engine import bands
+from golfdeblur import bands
 from golfdeblur.engine.cells import fill, mirrored, whole
 
 OneScale = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -39,14 +39,12 @@ def half(x: np.ndarray, *, multiple: int) -> np.ndarray:
 def halved(rows: Callable[[int, int], np.ndarray], size: tuple[int, int], *, multiple: int) -> np.ndarray:
     """Return an image, continued to whole cells of `multiple` pixels (even), at half the size: means of four pixels.
 
-    `rows(top, bottom)` gives the rows of the image of `size` = (width, height), (B, C, bottom - top, W) each, also to
-    several threads at once.
+    `rows(top, bottom)` gives the rows of the image of `size` = (width, height), (B, C, bottom - top, W) each.
     """
     width, height = size
     down, across = (mirrored(length, whole(length, multiple)) for length in (height, width))
     out = np.empty((*rows(0, 1).shape[:2], len(down) // 2, len(across) // 2), np.float32)
-
-    def halve(top: int, bottom: int) -> None:
+    for top, bottom in bands.cut(len(down), len(across)):
         wanted = down[top:bottom]
         low = int(wanted.min())
         planes = rows(low, int(wanted.max()) + 1)
@@ -58,8 +56,6 @@ def halved(rows: Callable[[int, int], np.ndarray], size: tuple[int, int], *, mul
         made = out[:, :, top // 2 : bottom // 2]
         np.add(pairs[..., 0::2], pairs[..., 1::2], out=made)
         made *= 0.25
-
-    bands.each(halve, len(down), len(across))
     return out
 
 
@@ -67,12 +63,7 @@ def join(x: np.ndarray, coarse: np.ndarray, *, out: np.ndarray) -> np.ndarray:
     """Write `x` (`cells.fill`) and `coarse`, (B, C, H/2, W/2), enlarged pixel by pixel, into `out`, (B, 2 C, H, W)."""
     channels = x.shape[1]
     fill(x, out=out[:, :channels])
-
-    def rows(top: int, bottom: int) -> None:
-        enlarged = out[:, channels:, 2 * top : 2 * bottom]
-        for row in (0, 1):
-            for column in (0, 1):
-                enlarged[:, :, row::2, column::2] = coarse[:, :, top:bottom]
-
-    bands.each(rows, *coarse.shape[2:])
+    for row in (0, 1):
+        for column in (0, 1):
+            out[:, channels:, row::2, column::2] = coarse
     return out

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from golfdeblur.engine import scales
-from golfdeblur.engine.cells import copy, fill, whole
+from golfdeblur.engine.cells import fill, whole
 from golfdeblur.errors import ConfigError
 from golfdeblur.runtimes import Network
 
@@ -113,6 +113,6 @@ def run_tiled(
                 scales.join(part, coarse[:, :, top // 2 : bottom // 2, left // 2 : right // 2], out=given)
             made = network(given)
             (y0, y1), (x0, x1) = rows.keep, columns.keep
-            copy(made[:, :, y0 - top : y1 - top, x0 - left : x1 - left], out=out[:, :, y0:y1, x0:x1])
+            out[:, :, y0:y1, x0:x1] = made[:, :, y0 - top : y1 - top, x0 - left : x1 - left]
             del made  # it may lie in the memory that the next tile's maps would fit into
     return out

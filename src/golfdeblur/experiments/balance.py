@@ -18,6 +18,7 @@ from golfdeblur.errors import ConfigError
 from golfdeblur.experiments import pictures, trials
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import golf, losses, perceptual
+from golfdeblur.sheet import grid
 
 FACTORS = {"content alone": 0.0, "a tenth": 0.1, "measured (equal)": 1.0, "hundredfold": 100.0}
 """Lambda, as multiples of the measured one, at which both terms are equal."""
@@ -129,7 +130,7 @@ def _strip(shown: list[list[tuple[str, np.ndarray]]], found: trials.Patches) -> 
     for row, (y, sharp) in zip(shown, found.held_out, strict=False):
         images = [("input", _pixels(y)), *row, ("sharp", _pixels(sharp))]
         rows.append([(label, pictures.crop(pixels, 192)) for label, pixels in images])
-    return pictures.strip(rows)
+    return grid(rows)
 
 
 def _figure(rows: list[tuple]) -> Figure:

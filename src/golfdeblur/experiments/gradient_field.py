@@ -15,6 +15,7 @@ from golfdeblur import metrics
 from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.model import load
+from golfdeblur.sheet import grid
 
 LENGTHS = tuple(np.round(np.arange(0.1, 2.01, 0.1), 1))
 STROKES = 3
@@ -68,9 +69,7 @@ def run(settings: Settings) -> Result:
     claim = "r(x) has the right direction and the right length."
     figures = {"lengths": _figure(gains, best)}
     holds = None if settings.quick else common
-    return Result(
-        "gradient-field", claim, holds, verdict, numbers, [table], figures, {"residuals": pictures.strip(rows)}
-    )
+    return Result("gradient-field", claim, holds, verdict, numbers, [table], figures, {"residuals": grid(rows)})
 
 
 def _figure(gains: np.ndarray, best: list[list[float]]) -> Figure:

@@ -13,6 +13,7 @@ from golfdeblur.experiments import pictures
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.model import load
 from golfdeblur.runtimes import Network
+from golfdeblur.sheet import grid
 
 WORST = 6
 STEPS, MORE_STEPS = 3, 10
@@ -64,7 +65,7 @@ def run(settings: Settings) -> Result:
         "mean_psnr_db": dict(zip(header[1:], map(float, means), strict=True)),
     }
     holds = None if settings.quick else again > 0
-    return Result("hard", claim, holds, verdict, numbers, [table], {}, {"worst": pictures.strip(strips)})
+    return Result("hard", claim, holds, verdict, numbers, [table], {}, {"worst": grid(strips)})
 
 
 def _corrected(g: Network, x: np.ndarray, steps: int) -> np.ndarray:

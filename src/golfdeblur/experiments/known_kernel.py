@@ -20,6 +20,7 @@ from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import uniform
 from golfdeblur.model import load
 from golfdeblur.runtimes import Network
+from golfdeblur.sheet import grid
 
 ALPHA = 1.0
 """A kernel of sum 1 amplifies nothing, so that the descent is stable below 2."""
@@ -80,7 +81,7 @@ def run(settings: Settings) -> Result:
         numbers,
         [table],
         {"descent": _figure(traces)},
-        {"restored": pictures.strip([[(label, pictures.crop(x)) for label, x in strip]])},
+        {"restored": grid([[(label, pictures.crop(x)) for label, x in strip]])},
     )
 
 

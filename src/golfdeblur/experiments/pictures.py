@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments.report import Settings
@@ -58,22 +57,6 @@ def f_and_g(model: Model) -> tuple[Network, Network]:
     if model.g is None:
         raise ConfigError(f"Model '{model.weights.name}' has no corrector G; this experiment needs one.")
     return model.f, model.g
-
-
-def strip(rows: list[list[tuple[str, np.ndarray]]]) -> Image.Image:
-    """Show labelled crops, (H, W, 3) uint8 of one size, side by side; one line for each row."""
-    bar, gap = 22, 4
-    font = ImageFont.load_default(size=14)
-    height, width = rows[0][0][1].shape[:2]
-    columns = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (columns * (width + gap) - gap, len(rows) * (height + bar + gap) - gap), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, row in enumerate(rows):
-        for j, (label, pixels) in enumerate(row):
-            left, top = j * (width + gap), i * (height + bar + gap)
-            draw.text((left + 3, top + 2), label, fill="black", font=font)
-            sheet.paste(Image.fromarray(pixels), (left, top + bar))
-    return sheet
 
 
 def crop(pixels: np.ndarray, side: int = 256) -> np.ndarray:

@@ -87,7 +87,7 @@ def read_rgb8(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
-def find(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """List the image files at any depth of `folder`, sorted. Raises ImageError where there is no such folder."""
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder; give one with images.")
@@ -107,8 +107,8 @@ def find_pairs(folder: Path, *, blurry: str = "blur") -> list[tuple[str, Path, P
         )
     found = []
     for root in roots:
-        left = {p.relative_to(root / blurry): p for p in find(root / blurry)}
-        right = {p.relative_to(root / "sharp"): p for p in find(root / "sharp")}
+        left = {p.relative_to(root / blurry): p for p in images_in(root / blurry)}
+        right = {p.relative_to(root / "sharp"): p for p in images_in(root / "sharp")}
         lonely = sorted(str(root / name) for name in left.keys() ^ right.keys())
         if lonely:
             raise DataError(f"Without a partner in {blurry}/ or sharp/: {', '.join(lonely)}; add or remove them.")

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 
-from golfdeblur.engine import bands
+from golfdeblur import bands
 from golfdeblur.errors import ImageError
 
 ORIENTATION_TAG = 0x0112
@@ -115,7 +115,8 @@ def _paint(planes: np.ndarray, *, out: np.ndarray) -> None:
         for channel, plane in enumerate(values):  # all three at once take twice as long
             out[top:bottom, :, channel] = plane
 
-    bands.each(paint, *planes.shape[1:])
+    for band in bands.cut(*planes.shape[1:]):
+        paint(*band)
 
 
 def from_samples(samples: np.ndarray, keep: Keepsakes | None = None) -> Picture:

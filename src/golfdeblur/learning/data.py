@@ -53,7 +53,7 @@ def load_photos(folder: Path, *, held_out: bool | None = False, smallest_px: int
     Raises DataError for an empty folder, for files that cannot be read (all are named) and for photos smaller than
     `smallest_px` on a side.
     """
-    paths = image.find(folder)
+    paths = image.images_in(folder)
     if held_out is not None:
         paths = [p for i, p in enumerate(paths) if (i % HELD_OUT_EVERY == 0) == held_out]
     if not paths:

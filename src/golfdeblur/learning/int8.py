@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from golfdeblur import offline, runtimes
-from golfdeblur.engine import tiles
+from golfdeblur.engine import cells
 from golfdeblur.engine.runner import Runner
 from golfdeblur.files import atomic
 from golfdeblur.learning.networks import ResidualUNet
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CUT = 8.0
 """How much more the squared error of a value that is cut off counts than that of one that is rounded.
 
-docs/log.md compares 1 to 16.
+research/ compares 1 to 16.
 """
 
 SHARES = np.linspace(0.3, 1, 36)
@@ -38,7 +38,7 @@ BINS = 8192
 
 
 EVENED = 0.7
-"""The power of the channels' sizes that is taken away: 1 would make them equal, and helps less (docs/log.md)."""
+"""The power of the channels' sizes that is taken away: 1 would make them equal, and helps less (research/)."""
 
 
 def even_channels(network: ResidualUNet, photos: list[np.ndarray]) -> ResidualUNet:
@@ -81,8 +81,8 @@ def _channel_sizes(
     hooks = [block.register_forward_hook(note) for block in squares]
     with torch.no_grad():
         for photo in photos:
-            size = [tiles.whole(length, network.multiple_px) for length in photo.shape[2:]]
-            network(torch.from_numpy(tiles.fill(photo, out=np.empty((*photo.shape[:2], *size), photo.dtype))))
+            size = [cells.whole(length, network.multiple_px) for length in photo.shape[2:]]
+            network(torch.from_numpy(cells.fill(photo, out=np.empty((*photo.shape[:2], *size), photo.dtype))))
     for hook in hooks:
         hook.remove()
     totals = [torch.stack([torch.stack(squares[block]).sum(0) for block in blocks]) for blocks in levels]

@@ -27,7 +27,7 @@ def log_mse(x: Tensor, sharp: Tensor) -> Tensor:
     above 40 dB and is never negative.
 
     Every image counts by its decibels, hard or easy. Without the levelling, pairs that are sharp on both sides would
-    outweigh all others (docs/log.md).
+    outweigh all others (research/).
     """
     return 4 + torch.log10(((x - sharp) ** 2).mean((1, 2, 3)) + 1e-4).mean()
 

@@ -181,7 +181,7 @@ class Mixture:
 def workers_beside(device: torch.device, processes: int = 1) -> int:
     """Return how many workers each of `processes` takes: up to four beside a GPU, none on the CPU.
 
-    A core cuts hundreds of pairs a second, and on the CPU the step would miss it (docs/log.md).
+    A core cuts hundreds of pairs a second, and on the CPU the step would miss it (research/).
     """
     if device.type == "cpu":
         return 0

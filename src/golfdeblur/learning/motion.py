@@ -126,7 +126,7 @@ def warp(source: Tensor, matrices: Tensor, size_px: int) -> Tensor:
     rows = (matrices[:, :, 1] * scale)[:, None, None, :] * steps[None, :, None, None]
     grid = columns + rows + (matrices[:, :, 2] * scale)[:, None, None, :]
     # Bilinear sampling would take 3 dB from the blurry image's finest detail, and the network would learn to give them
-    # back to real photos, which never lost them (docs/log.md).
+    # back to real photos, which never lost them (research/).
     return nf.grid_sample(source, grid.to(source.dtype), mode="bicubic", padding_mode="border", align_corners=False)
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from golfdeblur.engine import tiles
+from golfdeblur.engine import cells
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning.layers import BasicBlock, PixelShuffle, ResidualBlock
 
@@ -164,7 +164,7 @@ class ResidualUNet(nn.Module):
         A little less than the receptive field: the pixels that reach furthest do not lie at the edge of their cell.
         """
         needs = [self._needs(pixel) for pixel in range(self._cell_px)]
-        return tiles.whole(max(max(-low, high - self._cell_px + 1) for low, high in needs), self.multiple_px)
+        return cells.whole(max(max(-low, high - self._cell_px + 1) for low, high in needs), self.multiple_px)
 
     def _needs(self, pixel: int) -> tuple[int, int]:
         spans = [2 * n for n in self.blocks]  # cells that a level's 3x3 convolutions reach to either side

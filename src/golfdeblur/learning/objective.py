@@ -121,7 +121,7 @@ def _check_files(config: Recipe, inputs: Inputs) -> None:
 def compile_objective(objective: Objective, device: torch.device, *, processes: int = 1) -> Any:
     """Return `objective` compiled for `device`; one process alone on a graphics card replays CUDA graphs.
 
-    They launch a step's thousand kernels as one and halve its time (docs/log.md), but write every result where the
+    They launch a step's thousand kernels as one and halve its time (research/), but write every result where the
     one before lay: copy what is to be kept. Several processes exchange gradients amid the step and go without them.
     """
     graphs = device.type == "cuda" and processes == 1

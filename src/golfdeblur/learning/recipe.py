@@ -49,7 +49,7 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
     clip_norm: float = 0.05
-    """Largest norm of the gradient; 0 does not clip. Usual norms are 0.02, and rare spikes ruin a run (docs/log.md)."""
+    """Largest norm of the gradient; 0 does not clip. Usual norms are 0.02, and rare spikes ruin a run (research/)."""
     ema: float = 0.999
     """Decay of the averaged weights, which are validated and exported; 0 uses the weights themselves."""
     content: str = "charbonnier"

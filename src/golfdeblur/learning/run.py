@@ -16,18 +16,12 @@ from typing import Any
 import torch
 from PIL import Image
 
-from golfdeblur.errors import ConfigError, GolfError, WeightsError
+from golfdeblur.errors import ConfigError, GolfError
 from golfdeblur.files import atomic
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.recipe import Recipe
 
 DIGEST_BYTES = 32
-
-DAMAGES = OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError
-"""What reading a damaged file raises."""
-
-UNFINISHED = "unfinished"
-"""The folder for the networks of a run that has not ended."""
 
 AGAIN = "Free space and give the same command again: it goes on from the last state that is there."
 
@@ -59,9 +53,6 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             for half_written in self.folder.glob(".next.pt.*.part"):  # what a kill while saving left
                 half_written.unlink()
-            if self.frozen is not None:
-                (self.folder / UNFINISHED).mkdir(exist_ok=True)
-                atomic.write(self.folder / UNFINISHED / "F.safetensors", self.frozen.read_bytes())
             atomic.write(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
         except OSError as error:
             raise ConfigError(f"{self.folder} cannot be written ({error.strerror}); give another --out.") from error
@@ -139,8 +130,11 @@ class Run:
             if not path.exists():
                 continue
             try:
-                state = _read_state(path)
-            except DAMAGES as error:
+                content = path.read_bytes()
+                if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
+                    raise ValueError("its checksum does not fit")
+                state = torch.load(io.BytesIO(content[DIGEST_BYTES:]), map_location="cpu", weights_only=True)
+            except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
                 notice(f"{path} is damaged ({error}); the state before it is used instead.")
                 continue
             if state["identity"] != self.identity:
@@ -150,37 +144,6 @@ class Run:
                 )
             return state
         return None
-
-
-def unfinished(folder: Path) -> tuple[Path, str]:
-    """Write the averaged networks of a run's last state to UNFINISHED in its folder; return that, and what they are.
-
-    Raises WeightsError if the folder holds no sound state of a run.
-    """
-    try:
-        state = _read_state(folder / "last.pt")
-        config = json.loads((folder / "config.json").read_text())["config"]
-    except DAMAGES as error:
-        raise WeightsError(
-            f"{folder} holds neither F.safetensors nor the state of a stopped run ({error}); give the folder of a run."
-        ) from error
-    letter = config["stage"].upper()
-    network = networks.build(getattr(networks.PRESETS[config["model"]], letter.lower()))
-    prefix = "residual."
-    network.load_state_dict({key.removeprefix(prefix): value for key, value in state["averaged"].items()})
-    history = {"recipe": config, "steps": state["step"], "hours": state["seconds"] / 3600}
-    (folder / UNFINISHED).mkdir(exist_ok=True)
-    checkpoint.save_network(folder / UNFINISHED / f"{letter}.safetensors", network, history)
-    sentence = f"The run stopped at step {state['step']} of {config['steps']}: {letter} is the average up to there."
-    return folder / UNFINISHED, sentence
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    """Return a state that `save_state` wrote. Raises DAMAGES."""
-    content = path.read_bytes()
-    if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
-        raise ValueError("its checksum does not fit")
-    return torch.load(io.BytesIO(content[DIGEST_BYTES:]), map_location="cpu", weights_only=True)
 
 
 def _changes(before: str, now: str) -> str:
@@ -219,6 +182,11 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return rows
+
+
+def hardware(device: torch.device) -> str:
+    """Return what a process of the run computes on."""
+    return f"{torch.get_num_threads()} CPU cores" if device.type == "cpu" else torch.cuda.get_device_name()
 
 
 def commit() -> str | None:

@@ -20,7 +20,7 @@ def keep_sums_off_edges(graph: onnx.GraphProto) -> None:
     """Enlarge the scales of 8-bit sums a little, until no sum of two bytes lies within `EDGE` of a rounding edge.
 
     Runtimes add in float32, each in its own order, so that they round such a sum to different bytes, and in 8 bits one
-    such byte changes the picture for a hundred pixels around (docs/log.md).
+    such byte changes the picture for a hundred pixels around (research/).
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made = {node.output[0]: node for node in graph.node}
@@ -73,7 +73,7 @@ def make_float_sums_exact(graph: onnx.GraphProto) -> None:
 
     They are computed in float32, whose 24 bits then hold every sum, in whatever order a runtime adds. Without that
     their results differ between runtimes by 1e-7, and where one falls on an edge of the next bytes, so does the picture
-    for a hundred pixels around (docs/log.md). Steps are powers of two, of WEIGHT_STEPS or more for the weights; what is
+    for a hundred pixels around (research/). Steps are powers of two, of WEIGHT_STEPS or more for the weights; what is
     left goes to the pixels. A convolution that sees anything but the image and 8-bit values stays as it is.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}

@@ -28,7 +28,7 @@ from golfdeblur.learning.clock import Clock, stop_signal
 from golfdeblur.learning.objective import Inputs, Objective, build_objective, compile_objective, compiler_explained
 from golfdeblur.learning.optimiser import Optimiser
 from golfdeblur.learning.recipe import Recipe, learning_rate
-from golfdeblur.learning.run import Run, commit
+from golfdeblur.learning.run import Run, commit, hardware
 from golfdeblur.learning.validation import Validation, load_validation, mean_gain_db
 
 DIVERGED = 5.0
@@ -286,8 +286,6 @@ class _Training:
         return state["precision"]
 
     def _finish(self, history: dict[str, Any]) -> Path:
-        cpu = self.accelerator.device.type == "cpu"
-        device = f"{torch.get_num_threads()} CPU cores" if cpu else torch.cuda.get_device_name()
         history = {
             "commit": commit(),
             "recipe": dataclasses.asdict(self.config),
@@ -295,7 +293,7 @@ class _Training:
             "precision": self.objective.precision,
             "steps": self.step,
             "hours": self.seconds / 3600,
-            "hardware": f"{self.accelerator.num_processes} x {device}",
+            "hardware": f"{self.accelerator.num_processes} x {hardware(self.accelerator.device)}",
             **history,
         }
         return self.run_files.save_network(".", cast(Any, self.averaged).residual, history)

@@ -139,13 +139,15 @@ def interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Resul
         except BaseException as error:
             done.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    worker = threading.Thread(target=run, daemon=True)
     try:
+        worker.start()  # Ctrl-C may come before it returns
         while not done.done():
             concurrent.futures.wait([done], timeout=0.2)  # on Windows a wait without end would not be interrupted
     except KeyboardInterrupt:
         stop()
-        concurrent.futures.wait([done])
+        if worker.ident is not None:
+            concurrent.futures.wait([done])
         raise
     return done.result()
 

@@ -90,7 +90,7 @@ def _shared_memory() -> bool:
 
     Left alone, every network keeps pieces of powers of two, into which the maps of a large tile fit badly, and never
     gives its first back: F and G kept 1,100 MiB for tiles of 6.5 megapixels, and 500 after a release. Of one stretch
-    only what a run writes to is taken from the system: 710 MiB, and 8 (docs/log.md, 2026-11-29, end).
+    only what a run writes to is taken from the system: 710 MiB, and 8 (research/, 2026-11-29, end).
     """
     info = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT

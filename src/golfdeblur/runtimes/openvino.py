@@ -51,7 +51,7 @@ def with_faster_operations(model: Any, operations: Any) -> Any:
     """Return the openvino.Model with its pixel shuffles and its last addition as `operations` that it computes faster.
 
     The transpositions of a pixel shuffle, which onnxruntime prefers, and that addition, three channels at a time, made
-    half of G's time and a tenth of F's (docs/log.md, 2026-11-30). In float32 the values stay the same.
+    half of G's time and a tenth of F's (research/, 2026-11-30). In float32 the values stay the same.
     """
     for node in model.get_ordered_ops():
         chain = [node]

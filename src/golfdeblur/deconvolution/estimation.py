@@ -1,0 +1,193 @@
+"""Read the kernel k from a sharper picture x and the blurry y: k * x = y, where x has edges that can be trusted.
+
+Least squares on gradients, k = argmin sum_d |d_d s * k - d_d y|^2 + gamma |k|^2, s being the strong edges of x; between
+two readings the picture is deconvolved with the last kernel and its weak gradients flattened.
+Sources: Cho, Lee, "Fast motion deblurring" (2009), for the least squares on strong edges; Xu, Zheng, Jia, "Unnatural
+L0 sparse representation" (2013), for the flattening.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from golfdeblur.deconvolution import fourier
+from golfdeblur.deconvolution.data_term import DataTerm, total_variation
+
+EDGES_PER_PX = 60
+"""So many of the strongest gradients of each of four directions are trusted, for each pixel of the kernel's side."""
+
+LOOSER = 1.1
+"""After each reading the least gradient that is trusted is divided by this."""
+
+GAMMA = 2.0
+FLATTENING = 4e-3
+FLATTENING_GROWTH, FLATTENING_END = 2.8, 1e3
+TV_WEIGHT = 2e-3
+CUT = 0.05
+"""Taps below this share of the highest are noise."""
+
+SMALLEST_PART = 0.1
+"""Taps that hang together but hold less than this share of the light are noise."""
+
+READINGS = 4
+CONJUGATE_GRADIENTS = 25
+
+
+@dataclass
+class _Window:
+    """The blurry plane, wrapped, with the spectra of its gradients."""
+
+    y: np.ndarray
+    side: int
+    wrapped: np.ndarray
+    inside: np.ndarray
+    spectra: list[np.ndarray]
+
+    @classmethod
+    def of(cls, y: np.ndarray, side: int) -> _Window:
+        wrapped = fourier.continued(y, 2 * side)
+        inside = np.zeros(wrapped.shape, np.float32)
+        inside[: y.shape[0] - 1, : y.shape[1] - 1] = 1
+        spectra = [fourier.transform(d * inside) for d in fourier.gradient(wrapped)]
+        return cls(y, side, wrapped, inside, spectra)
+
+    def edges(self, x: np.ndarray) -> list[np.ndarray]:
+        return [d * self.inside for d in fourier.gradient(x)]
+
+    def continued(self, x: np.ndarray) -> np.ndarray:
+        return fourier.continued(np.clip(x[: self.y.shape[0], : self.y.shape[1]], 0, 1), 2 * self.side)
+
+
+def read_taps(x: np.ndarray, y: np.ndarray, side: int) -> np.ndarray:
+    """Return the taps, (side, side) float32 of sum 1, of the kernel that blurs `x` to `y`, (H, W) planes in [0, 1].
+
+    `side` is odd. The taps lie so that the restored picture lies where `x` does.
+    """
+    window = _Window.of(y, side)
+    sharpened, threshold, taps = window.continued(x), None, np.empty(0)
+    for reading in range(READINGS):
+        edges, threshold = _strong(window.edges(sharpened), EDGES_PER_PX * side, threshold)
+        taps = tidied(_least_squares(window, edges))
+        if reading < READINGS - 1:
+            sharpened = _flattened(window, taps)
+        threshold /= LOOSER
+    restored = total_variation(y, taps, TV_WEIGHT)
+    taps = tidied(_least_squares(window, window.edges(window.continued(restored))))
+    return placed(taps, x, y)
+
+
+def _strong(edges: Sequence[np.ndarray], count: int, threshold: float | None) -> tuple[list[np.ndarray], float]:
+    """Keep the edges above `threshold`, or the `count` strongest of each of four directions; return it too."""
+    across, down = edges
+    power = across**2 + down**2
+    if threshold is None:
+        octant = np.minimum((np.arctan2(down, across) % np.pi / (np.pi / 4)).astype(int), 3)
+        of_each = [power[octant == direction] for direction in range(4)]
+        threshold = min(float(np.sort(p)[-min(count + 1, p.size)]) if p.size else 0.0 for p in of_each)
+    kept = power >= min(threshold, float(power.max()))
+    return [across * kept, down * kept], threshold
+
+
+def _least_squares(window: _Window, edges: Sequence[np.ndarray]) -> np.ndarray:
+    """Return k = argmin sum |edges * k - gradients of y|^2 + GAMMA |k|^2, by conjugate gradients on correlations."""
+    spectra = [fourier.transform(edge) for edge in edges]
+    shape, side = window.wrapped.shape, window.side
+    cross = sum(np.conj(s) * t for s, t in zip(spectra, window.spectra, strict=True))
+    auto = sum(s.real**2 + s.imag**2 for s in spectra)
+    wanted = _correlation(cross, shape, side // 2)
+    around = _correlation(auto, shape, side - 1)
+    length = fourier.fast_length(2 * side - 1)
+    plane = np.zeros((length, length))
+    plane[: 2 * side - 1, : 2 * side - 1] = around
+    operator = np.fft.rfft2(np.roll(plane, (1 - side, 1 - side), (0, 1)))
+
+    def apply(k: np.ndarray) -> np.ndarray:
+        spread = np.fft.rfft2(k, s=(length, length))
+        return np.fft.irfft2(operator * spread, s=(length, length))[:side, :side] + GAMMA * k
+
+    k = np.full((side, side), 1 / side**2)
+    residual = wanted - apply(k)
+    direction, power = residual.copy(), float((residual**2).sum())
+    for _ in range(CONJUGATE_GRADIENTS):
+        applied = apply(direction)
+        along = power / max(float((direction * applied).sum()), 1e-20)
+        k += along * direction
+        residual -= along * applied
+        before, power = power, float((residual**2).sum())
+        if power < 1e-10:
+            break
+        direction = residual + power / before * direction
+    return k
+
+
+def _correlation(spectrum: np.ndarray, shape: tuple[int, ...], reach: int) -> np.ndarray:
+    plane = np.fft.irfft2(spectrum, s=shape)
+    places = np.arange(-reach, reach + 1)
+    return plane[places[:, None] % shape[0], places[None, :] % shape[1]].astype(float)
+
+
+def _flattened(window: _Window, taps: np.ndarray) -> np.ndarray:
+    """Deconvolve the window with `taps` and an L0 prior on its gradients: few edges, and those steep."""
+    term = DataTerm(window.y, taps, margin=window.side)
+    laplacian = fourier.gradient_power(term.wrapped_shape)
+    z, penalty = term.y, 2 * FLATTENING
+    while penalty < FLATTENING_END:
+        across, down = fourier.gradient(z)
+        kept = across**2 + down**2 >= FLATTENING / penalty
+        pulled = fourier.transform(fourier.gradient_adjoint(across * kept, down * kept))
+        z = term.solve(np.float32(penalty) * laplacian, np.float32(penalty) * pulled)
+        penalty *= FLATTENING_GROWTH
+    return z
+
+
+def tidied(taps: np.ndarray) -> np.ndarray:
+    """Return `taps` without what is noise, of sum 1 and float32; a single tap in the middle where nothing is left."""
+    taps = np.where(taps >= CUT * taps.max(), taps, 0)
+    if taps.sum() > 0:
+        taps = taps / taps.sum()
+        parts = _connected(taps > 0)
+        light = np.bincount(parts.ravel(), taps.ravel())
+        taps = np.where(light[parts] >= SMALLEST_PART, taps, 0)
+    if taps.sum() <= 0:
+        taps = np.zeros_like(taps)
+        taps[taps.shape[0] // 2, taps.shape[1] // 2] = 1
+    return (taps / taps.sum()).astype(np.float32)
+
+
+def _connected(mask: np.ndarray) -> np.ndarray:
+    """Return a number for each pixel of `mask`, (H, W) bool, equal for those that touch, corners too; 0 outside."""
+    numbers = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0)
+    while True:
+        padded = np.pad(numbers, 1)
+        around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).max((2, 3))
+        grown = np.where(mask, around, 0)
+        if (grown == numbers).all():
+            return np.unique(numbers, return_inverse=True)[1].reshape(mask.shape)
+        numbers = grown
+
+
+def placed(taps: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Move `taps` by whole pixels to where k * `x` lies nearest to `y`, in a larger array of odd sides if need be."""
+    side = max(taps.shape)
+    a, b = (fourier.continued(plane, 2 * side) for plane in (x, y))
+    blurred = fourier.transfer_function(taps, a.shape) * fourier.transform(a)
+    spectrum = fourier.gradient_power(a.shape) * np.conj(blurred) * fourier.transform(b)
+    likeness = _correlation(spectrum, a.shape, max(side // 2 - 2, 0))
+    down, right = np.unravel_index(likeness.argmax(), likeness.shape)
+    return moved(taps, int(down) - likeness.shape[0] // 2, int(right) - likeness.shape[1] // 2)
+
+
+def moved(taps: np.ndarray, down: int, right: int) -> np.ndarray:
+    """Move `taps` by whole pixels; the array is cut to its light, with the middle where it was."""
+    rows, columns = np.nonzero(taps)
+    reach = [
+        int(max(abs(places - n // 2 + by).max(), 1))
+        for places, n, by in ((rows, taps.shape[0], down), (columns, taps.shape[1], right))
+    ]
+    half = max(reach)
+    out = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    out[rows - taps.shape[0] // 2 + down + half, columns - taps.shape[1] // 2 + right + half] = taps[rows, columns]
+    return out

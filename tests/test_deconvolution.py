@@ -1,0 +1,289 @@
+"""Eqs. 2 and 5: the kernel, the data term, reading one from the other, and the strokes made of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from golfdeblur import load
+from golfdeblur.deconvolution import data_term, estimation, fourier, light
+from golfdeblur.deconvolution.kernel import Kernel
+from golfdeblur.engine.deconvolving import Deconvolution, busiest, deconvolved
+from golfdeblur.errors import ConfigError, ImageError
+
+PHOTO = Path(__file__).parent.parent / "examples" / "walkway.jpg"
+
+
+def plane(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((height, width), np.float32)
+
+
+def drawn(side: int) -> np.ndarray:
+    """A picture of rectangles and discs, sharp everywhere, (side, side)."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[0:side, 0:side]
+    x = np.full((side, side), 0.5, np.float32)
+    for _ in range(90):
+        top, left, height, width = rng.integers((0, 0, 6, 6), (side, side, side // 6, side // 6))
+        x[top : top + height, left : left + width] = rng.random()
+        row, column, radius = rng.integers((0, 0, 3), (side, side, side // 10))
+        x[(rows - row) ** 2 + (columns - column) ** 2 < radius**2] = rng.random()
+    return x
+
+
+def hand_shake() -> np.ndarray:
+    """A bent path of 13 px."""
+    t = np.linspace(-1, 1, 400)
+    taps = np.zeros((15, 15))
+    np.add.at(taps, (np.rint(7 + 5 * t).astype(int), np.rint(7 + 4 * t**2 - 1.3).astype(int)), 1 + 0.5 * t)
+    return (taps / taps.sum()).astype(np.float32)
+
+
+def blurred(x: np.ndarray, taps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """k * x without its borders, as a camera sees it, with a little noise, and the part of x that it shows."""
+    edge = len(taps) // 2
+    y = data_term.convolve(x, taps)[edge:-edge, edge:-edge]
+    y = y + np.random.default_rng(1).normal(0, 0.002, y.shape).astype(np.float32)
+    return y.clip(0, 1), x[edge:-edge, edge:-edge]
+
+
+def psnr(a: np.ndarray, b: np.ndarray, border: int = 16) -> float:
+    inner = (a - b)[..., border:-border, border:-border]
+    return float(-10 * np.log10(np.square(inner).mean()))
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 9), (7, 2), (41, 41)])
+def test_the_adjoint_is_exact(shape: tuple[int, int]) -> None:
+    x, y, taps = plane(24, 30), plane(24, 30, 1), plane(*shape, seed=2)
+    left = float((data_term.convolve(x, taps) * y).sum(dtype=float))
+    right = float((x * data_term.convolve_adjoint(y, taps)).sum(dtype=float))
+    assert left == pytest.approx(right, rel=1e-4)
+
+
+def test_the_gradient_s_adjoint_and_power_are_exact() -> None:
+    x, a, b = plane(20, 24), plane(20, 24, 1), plane(20, 24, 2)
+    across, down = fourier.gradient(x)
+    product = float((across * a + down * b).sum(dtype=float))
+    assert product == pytest.approx(float((x * fourier.gradient_adjoint(a, b)).sum(dtype=float)), rel=1e-4)
+    twice = fourier.inverse(fourier.gradient_power(x.shape) * fourier.transform(x), x.shape)
+    assert np.allclose(fourier.gradient_adjoint(across, down), twice, atol=1e-5)
+
+
+def test_convolution_is_that_of_eq_1() -> None:
+    x, taps = plane(16, 18), plane(3, 5, 1)
+    by_hand = sum(
+        taps[i, j] * np.roll(x, (i - 1, j - 2), (0, 1)) for i in range(3) for j in range(5)
+    )  # (k * x)(p) = sum of k(q) x(p - q)
+    assert np.allclose(data_term.convolve(x, taps), by_hand, atol=1e-5)
+
+
+def test_a_point_changes_nothing() -> None:
+    y = plane(40, 50)
+    point = Kernel(np.ones((1, 1)))
+    assert np.allclose(data_term.DataTerm(y, point.taps).step(y, 0.01), y, atol=1e-5)
+    smooth = drawn(64)
+    assert psnr(data_term.total_variation(smooth, point.taps, 2e-4), smooth) > 45
+
+
+def test_the_step_solves_its_equation() -> None:
+    x, y, taps, rho = plane(40, 50), plane(40, 50, 1), hand_shake(), 0.02
+    term = data_term.DataTerm(y, taps)
+    spectrum = fourier.transform(fourier.continued(x, 2 * term.margin))
+    z = fourier.inverse((term.pulled + rho * spectrum) / (term.power + rho), term.wrapped_shape)
+    wrapped = fourier.continued(x, 2 * term.margin)
+    slope = data_term.convolve_adjoint(data_term.convolve(z, taps) - term.y, taps) + rho * (z - wrapped)
+    assert abs(slope).max() < 1e-4
+    assert np.allclose(term.step(x, rho), z[:40, :50], atol=1e-6)
+
+
+@pytest.mark.parametrize("solve", [data_term.wiener, data_term.total_variation])
+def test_a_known_kernel_is_taken_out(solve) -> None:  # type: ignore[no-untyped-def]
+    y, x = blurred(drawn(180), hand_shake())
+    assert psnr(solve(y, hand_shake(), 1e-3), x) > psnr(y, x) + 6
+
+
+def test_no_echo_of_the_border() -> None:
+    y, x = blurred(np.tile(np.linspace(0, 1, 180, dtype=np.float32), (180, 1)), hand_shake())
+    assert abs(data_term.total_variation(y, hand_shake(), 1e-3) - x).max() < 0.12
+
+
+def test_a_kernel_is_read_from_a_sharp_and_a_blurry_picture() -> None:
+    taps = hand_shake()
+    y, x = blurred(drawn(220), taps)
+    found = Kernel(estimation.read_taps(x, y, 21))
+    assert psnr(data_term.total_variation(y, found.taps, 2e-3), x) > psnr(y, x) + 5
+    read, true = (np.pad(k, (41 - len(k)) // 2) for k in (found.taps, taps))
+    likeness = (read * true).sum() / np.linalg.norm(read) / np.linalg.norm(true)
+    assert likeness > 0.8
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_a_flat_picture_has_the_kernel_of_a_point(value: float) -> None:
+    y = np.full((40, 40), value, np.float32)
+    assert np.isfinite(estimation.read_taps(y, y, 9)).all()
+
+
+def test_noise_is_read_without_a_fault() -> None:
+    taps = estimation.read_taps(plane(60, 60), plane(60, 60, 1), 15)
+    assert taps.sum() == pytest.approx(1, rel=1e-5)
+    assert taps.min() >= 0
+
+
+def test_light_and_back() -> None:
+    x = np.linspace(-0.1, 1.2, 500, dtype=np.float32)
+    assert np.allclose(light.to_srgb(light.to_linear(x)), x, atol=1e-5)
+    assert light.to_linear(np.float32([0.5]))[0] == pytest.approx(0.21404, abs=1e-4)
+
+
+def test_a_kernel_is_square_odd_and_of_sum_1() -> None:
+    kernel = Kernel(np.array([[0, 2, 0, 0], [0, 0, 2, 0]]))
+    assert kernel.taps.shape == (5, 5)
+    assert kernel.taps.sum() == pytest.approx(1)
+    assert kernel.taps[1, 1] == kernel.taps[2, 2] == 0.5  # the middle of 2 x 4 lies at (1, 2)
+    assert kernel.extent_px == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize(
+    "taps",
+    [np.zeros((3, 3)), np.full((3, 3), np.nan), -np.ones((3, 3)), np.ones(3), np.ones((303, 3)), np.ones((0, 3))],
+)
+def test_bad_taps_are_refused_in_a_sentence(taps: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match="give"):
+        Kernel(taps)
+
+
+def test_motion_and_disc() -> None:
+    motion = Kernel.from_motion(21, 30)
+    rows, columns = np.nonzero(motion.taps > 0.01)
+    assert np.ptp(columns) == pytest.approx(21 * np.cos(np.pi / 6), abs=2)
+    assert rows[columns.argmax()] < rows[columns.argmin()]  # counter-clockwise: up to the right
+    disc = Kernel.from_disc(5).taps
+    assert np.allclose(disc, disc.T, atol=1e-6)
+    places = np.arange(len(disc)) - len(disc) // 2
+    assert (disc * (places[:, None] ** 2 + places**2)).sum() == pytest.approx(5**2 / 2, rel=0.05)  # mean r^2 of a disc
+    for wrong in (0, -3, 400):
+        with pytest.raises(ConfigError, match="allowed"):
+            Kernel.from_motion(wrong, 0)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".png", ".tif"])
+def test_a_kernel_is_written_and_read(tmp_path: Path, suffix: str) -> None:
+    kernel, path = Kernel(hand_shake()), tmp_path / f"k{suffix}"
+    path.write_bytes(kernel.encoded(suffix))
+    assert np.allclose(Kernel.read(path).taps, kernel.taps, atol=1e-4)
+
+
+def test_an_unreadable_kernel_is_named(tmp_path: Path) -> None:
+    (tmp_path / "k.npy").write_bytes(b"no array")
+    for path in (tmp_path / "k.npy", tmp_path / "none.png"):
+        with pytest.raises(ImageError, match=path.name):
+            Kernel.read(path)
+    with pytest.raises(ConfigError, match="npy"):
+        Kernel(hand_shake()).encoded(".jpg")
+
+
+def test_the_busiest_window_holds_the_edges() -> None:
+    x = np.zeros((300, 400), np.float32)
+    x[100:180, 230:330] = plane(80, 100)
+    rows, columns = busiest(x, 160)
+    assert rows.start <= 100
+    assert rows.stop >= 180
+    assert columns.start <= 230
+    assert columns.stop >= 330
+    assert busiest(x[:50, :20], 160) == (slice(0, 50), slice(0, 20))
+
+
+def test_parts_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from golfdeblur.engine import deconvolving
+
+    y, _ = blurred(drawn(420), hand_shake())
+    kernel = Kernel(hand_shake())
+    whole = deconvolved(y, kernel=kernel)
+    monkeypatch.setattr(deconvolving, "PART_PX", 256)
+    cube = np.broadcast_to(y, (1, 3, *y.shape))
+    deconvolver = deconvolving.Deconvolver(cube, lambda x: x, Deconvolution(kernel))
+    assert abs(deconvolver(cube)[0, 0] - whole)[20:-20, 20:-20].max() < 3 / 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_model_deconvolves_what_it_is_told(dtype: type) -> None:
+    with Image.open(PHOTO) as photo:
+        sharp = np.asarray(photo.convert("RGB").crop((100, 100, 340, 320)), np.float32) / 255
+    kernel = Kernel.from_motion(13, 20, light="srgb")
+    y = data_term.convolve(sharp.transpose(2, 0, 1), kernel.taps).transpose(1, 2, 0).clip(0, 1)
+    most = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    given = (y * most).round().astype(dtype) if most > 1 else y
+    made = load().deblur(given, deconvolution=Deconvolution(kernel))
+    assert made.dtype == dtype
+    error = [np.square((x.astype(float) / most - sharp)[20:-20, 20:-20]).mean() for x in (given, made)]
+    assert error[1] < error[0] / 3
+
+
+def test_strokes_with_a_given_kernel_settle_and_repeat_exactly() -> None:
+    from golfdeblur.files.kinds import as_picture
+
+    picture, _ = as_picture((255 * drawn(96)).astype(np.uint8))
+    model, asked = load(), Deconvolution(Kernel.from_disc(2))
+    first = list(model.restore_each(picture, deconvolution=asked))
+    assert [r.kernel is None for r in first] == [True, False, False]
+    assert first[-1].settled
+    again = model.restore(picture, deconvolution=asked)
+    assert (again.picture.colour == first[-1].picture.colour).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 40), (20, 20)])
+def test_small_pictures_are_deconvolved(size: tuple[int, int]) -> None:
+    given = np.full((*size, 3), 90, np.uint8)
+    assert load().deblur(given, deconvolution=Deconvolution()).shape == given.shape
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    with pytest.raises(ConfigError, match="one of them"):
+        load().deblur(np.zeros((20, 20, 3), np.uint8), steps=0, deconvolution=Deconvolution())
+    with pytest.raises(ConfigError, match="unknown"):
+        Deconvolution(light="red")
+
+
+def test_the_command_takes_a_motion_out_and_saves_its_kernel(tmp_path: Path) -> None:
+    source, kernel = tmp_path / "a.png", tmp_path / "k.npy"
+    Image.fromarray((255 * drawn(96)).astype(np.uint8)).save(source)
+    made = golf("deblur", source, "--motion", "9,0", "--save-kernel", kernel, "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["kernel"] == {"extent_px": pytest.approx(9, abs=1.5), "light": "linear"}
+    assert np.allclose(np.load(kernel), Kernel.from_motion(9, 0).taps)
+    shaken = golf("deblur", source, "--blur", "shake", "-o", tmp_path / "b.png")
+    assert shaken.returncode == 0, shaken.stderr
+    assert "Deconvolved" in shaken.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--motion", "9"], "LENGTH,ANGLE"),
+        (["--motion", "9,0", "--disc", "3"], "give one of them"),
+        (["--blur", "fog"], "scene or shake"),
+        (["--light", "srgb"], "--blur shake"),
+        (["--disc", "0"], "allowed"),
+        (["--kernel", "none.npy"], "none.npy cannot be read"),
+        (["--save-kernel", "k.npy"], "--blur shake"),
+        (["--disc", "3", "--save-kernel", "k.jpg"], "npy"),
+        (["--disc", "3", "--self-ensemble"], "leave one of them out"),
+    ],
+)
+def test_the_command_refuses_in_a_sentence(tmp_path: Path, options: list[str], said: str) -> None:
+    source = tmp_path / "a.png"
+    Image.new("RGB", (24, 24)).save(source)
+    made = golf("deblur", source, *options)
+    assert made.returncode == 1
+    assert said in made.stderr
+    assert len(made.stderr.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def golf(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "golfdeblur", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
