@@ -257,3 +257,19 @@ def test_without_defocus_the_pairs_are_those_of_before() -> None:
         for config in (BlurConfig(jpeg=0), BlurConfig(jpeg=0, defocus_px=(3.0, 5.0)))
     )
     assert torch.equal(plain[0], mixed[0])
+
+
+def test_a_share_is_photographed_and_the_others_stay_as_they_were() -> None:
+    config = BlurConfig(length_px=(2, 4), centre_px=50, layers=0, jpeg=0)
+    source = texture(12, 48 + 2 * config.margin_px)
+    plain, photographed = (
+        blur.random_pairs(source, torch.Generator().manual_seed(1), c, size_px=48)
+        for c in (config, dataclasses.replace(config, photographed=0.5))
+    )
+    assert torch.equal(plain[1], photographed[1])
+    same = (plain[0] == photographed[0]).flatten(1).all(1)
+    assert 3 <= int(same.sum()) <= 9
+    levels = photographed[0][~same] * 255
+    assert torch.allclose(levels, levels.round(), atol=1e-3)
+    loss = ((photographed[0] - plain[0]) ** 2).mean((1, 2, 3)).sqrt()
+    assert 0.01 < float(loss[~same].mean()) < 0.2

@@ -67,6 +67,7 @@ def test_pairs_are_made_on_the_device_alone(monkeypatch: pytest.MonkeyPatch) -> 
         "layers": 0.5,
         "shaken": 0.3,
         "defocused": 0.5,
+        "photographed": 0.5,
         "linear_light": 0.5,
         "saturated": 0.5,
         "jpeg": 1.0,

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.skipif(not RESEARCH.is_dir(), reason="research/ is not 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(RESEARCH / "deconvolution"))
-    made = []
+    made: list[str] = []
 
-    def load(name: str) -> ModuleType:
+    def load(name: str, folder: str = "deconvolution") -> ModuleType:
+        monkeypatch.syspath_prepend(str(RESEARCH / folder))
         made.append(name)
         return importlib.import_module(name)
 
@@ -123,3 +123,38 @@ def test_a_set_on_disk_is_what_golf_evaluate_reads(script, tmp_path: Path) -> No
     assert row.name == "one.png"
     assert np.load(tmp_path / "kernel" / "one.npy").shape == (1, 1)
     assert json.loads((tmp_path / "meta.json").read_text()) == {"one": {"light": "srgb"}}
+
+
+def noisy_pairs(noise: ModuleType) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    sharp = 0.3 + 0.4 * (torch.arange(64) // 16 % 2).float().expand(1, 3, 48, 64)
+    return [(torch.nn.functional.avg_pool2d(sharp, (1, 5), 1, (0, 2), count_include_pad=False), sharp)]
+
+
+def test_noise_out_for_noise_in_is_a_methods_own_gain(script) -> None:
+    noise = script("noise", "")
+    methods = lambda y: {"nothing": y, "half": 0.5 + 0.5 * (y - 0.5)}  # noqa: E731
+    rows = {row.fault: row for row in noise.measure(noisy_pairs(noise), methods, "stripes")}
+    assert list(rows) == list(noise.FAULTS)
+    for fault, row in rows.items():
+        assert row.gain_db["nothing"] == 0
+        if fault in ("clean", "clipped lights"):
+            assert row.noise == {"nothing": None, "half": None}
+        else:
+            assert row.noise["nothing"] == pytest.approx(1, abs=0.01)
+            assert row.noise["half"] == pytest.approx(0.5, abs=0.01)
+    for weak, strong in (("white 0.01", "white 0.04"), ("ISO 400", "ISO 6400"), ("JPEG 90", "JPEG 50")):
+        assert rows[weak].input_db > rows[strong].input_db
+    assert noise.table(list(rows.values())).count("\n") == 2 + len(rows)
+
+
+def test_faults_are_as_strong_as_they_say(script) -> None:
+    noise = script("noise", "")
+    grey = torch.full((1, 3, 128, 128), 0.5)
+    noisy, same = noise.white((grey, grey), 0.02, torch.Generator().manual_seed(0))
+    assert same is grey
+    assert float((noisy - grey).std()) == pytest.approx(0.02, rel=0.02)
+    assert noise.noise_sigma(noisy[0].permute(1, 2, 0).numpy()) == pytest.approx(0.02, rel=0.05)
+    ramp = torch.linspace(0, 1, 1000).expand(1, 3, 10, 1000)
+    blurry, sharp = noise.clipped((0.9 * ramp, ramp), 0.03, torch.Generator())
+    assert float((sharp > 0.9999).float().mean()) == pytest.approx(0.03, abs=0.002)
+    assert 0.9 < float(blurry.max()) < 0.95

@@ -20,15 +20,16 @@ import torch.nn.functional as nf
 from torch import Tensor
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.learning import uniform
+from golfdeblur.learning import camera, uniform
+from golfdeblur.learning.camera import CameraConfig
 from golfdeblur.learning.jpeg import jpeg
 from golfdeblur.learning.motion import CameraPath, Exposure, Layer, average_frames, random_masks
 
 GAMMA = 2.2
 """GoPro's camera curve: linear light = pixel ** GAMMA. Averages are taken in either space."""
 
-HIGHLIGHT = 0.8
-"""Light above this, of 1 for white, may have been cut off by the sensor: the rise to the full gain begins here."""
+CAMERA = CameraConfig(bright=0.0, contrast=(1.0, 1.0))
+"""Takes the share `photographed`; its lights are those of the blur model."""
 
 BEND_SPREAD = 0.8
 """Standard deviation of the logarithm of the bend: measured, as its median was, on 240 frames a second of a walk."""
@@ -73,6 +74,8 @@ class BlurConfig:
     jpeg: float = 0.1
     """Share of batches whose blurry images are JPEG compressed."""
     jpeg_quality: tuple[float, float] = (70.0, 97.0)
+    photographed: float = 0.0
+    """Share of pairs whose blurry image a random camera takes instead, with all its faults (`camera`)."""
     reduction: float = 1.0
     """Half of the sharp crops are first made up to this many times smaller, so that few photographs show more."""
     toned: float = 0.0
@@ -81,7 +84,17 @@ class BlurConfig:
     def __post_init__(self) -> None:
         if not self.frames or any(n < 1 or n % 2 == 0 for n in self.frames):
             raise ConfigError(f"frames {self.frames} must be odd counts, so that the target is the exact middle.")
-        for name in ("layers", "shaken", "defocused", "linear_light", "saturated", "noisy", "jpeg", "toned"):
+        for name in (
+            "layers",
+            "shaken",
+            "defocused",
+            "linear_light",
+            "saturated",
+            "noisy",
+            "jpeg",
+            "photographed",
+            "toned",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it is a share and must lie in [0, 1].")
         for name, least, most in (
@@ -233,8 +246,7 @@ def _highlight_gain(saturated: Tensor, generator: torch.Generator, config: BlurC
 
 def _light(x: Tensor, gamma: Tensor, gain: Tensor) -> Tensor:
     """Return the light that made the pixels `x`: what is white may have been up to `gain` times as bright."""
-    light = x**gamma
-    return light * (1 + (gain - 1) * ((light - HIGHLIGHT) / (1 - HIGHLIGHT)).clamp(min=0))
+    return camera.brighten(x**gamma, gain)
 
 
 def _samples(path: CameraPath, layer_path: CameraPath, exposure: Exposure) -> Tensor:
@@ -244,7 +256,7 @@ def _samples(path: CameraPath, layer_path: CameraPath, exposure: Exposure) -> Te
 
 
 def _sense(blurry: Tensor, generator: torch.Generator, config: BlurConfig) -> Tensor:
-    """Add the sensor's noise, clip, and compress if the draw says so."""
+    """Photograph a share; to the others add the sensor's noise, clip, and compress if the draw says so."""
     batch = len(blurry)
     low, high = config.noise_sigma
     sigma = low + (high - low) * torch.rand(batch, generator=generator)
@@ -252,10 +264,15 @@ def _sense(blurry: Tensor, generator: torch.Generator, config: BlurConfig) -> Te
     sigma = torch.where(noisy, config.noisy_sigma * torch.rand(batch, generator=generator), sigma)
     local = torch.Generator(blurry.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
     noise = torch.randn(blurry.shape, generator=local, device=blurry.device)
-    blurry = (blurry + sigma.to(blurry.device)[:, None, None, None] * noise).clamp(0, 1)
+    seen = blurry
+    blurry = (seen + sigma.to(blurry.device)[:, None, None, None] * noise).clamp(0, 1)
     compress = _uniform(generator, 0, 1) < config.jpeg
     quality = _uniform(generator, *config.jpeg_quality)
-    return jpeg(blurry, quality) if compress else blurry
+    blurry = jpeg(blurry, quality) if compress else blurry
+    if config.photographed:
+        index = torch.nonzero(torch.rand(batch, generator=generator) < config.photographed)[:, 0].to(blurry.device)
+        blurry[index] = camera.photograph(camera.to_linear(seen[index].clamp(min=0)), generator, CAMERA)
+    return blurry
 
 
 def _uniform(generator: torch.Generator, low: float, high: float) -> float:

@@ -249,7 +249,7 @@ def denoise(x: Tensor, edge: Tensor) -> Tensor:
     planes = mix(x, ycc)
     middle = _mean_5x5(planes)
     variance = (_mean_5x5(planes**2) - middle**2).clamp_(min=0)
-    edges = (torch.tensor([1.0, 2.0, 2.0]).view(3, 1, 1) * edge).to(x) ** 2 + 1e-8
+    edges = (torch.tensor([1.0, 2.0, 2.0]).view(3, 1, 1).to(x) * edge) ** 2 + 1e-8
     slope = variance / (variance + edges)
     return mix(_mean_5x5(slope) * planes + _mean_5x5((1 - slope) * middle), torch.linalg.inv(ycc))
 
