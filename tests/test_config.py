@@ -3,7 +3,16 @@ from pathlib import Path
 import pytest
 
 from golfdeblur.errors import ConfigError
-from golfdeblur.learning.recipe import Recipe, learning_rate, read_recipe
+from golfdeblur.learning.recipe import Recipe, find_recipe, learning_rate, read_recipe
+
+
+def test_a_recipe_of_the_package_has_a_name(tmp_path: Path) -> None:
+    assert read_recipe(find_recipe(Path("tiny-cpu"))).model == "tiny"
+    own = tmp_path / "own.toml"
+    own.write_text("steps = 3")
+    assert find_recipe(own) == own
+    with pytest.raises(ConfigError, match="tiny-cpu"):
+        find_recipe(Path("huge"))
 
 
 def test_learning_rates() -> None:

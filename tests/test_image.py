@@ -328,13 +328,13 @@ def test_the_next_file_is_read_while_one_is_worked_on(tmp_path: Path, photo: np.
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.fromarray(photo).save(good)
     bad.write_text("no image")
-    reads = image.read_ahead([good, bad, good])
+    reads = image.read_ahead(image.read, [good, bad, good])
     assert np.array_equal(next(reads)().samples(), photo)
     with pytest.raises(ImageError, match=r"bad.png"):
         next(reads)()
     assert np.array_equal(next(reads)().samples(), photo)
     assert list(reads) == []
-    assert list(image.read_ahead([])) == []
+    assert list(image.read_ahead(image.read, [])) == []
 
 
 def test_heic_is_read_with_its_extra(tmp_path: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,9 +114,9 @@ def bench_train(
 ) -> None:
     """Print megapixels a second of the bare training step and of the whole loop, with their ratio."""
     with needs_extra("train"):
-        from golfdeblur.learning.recipe import read_recipe
+        from golfdeblur.learning.recipe import find_recipe, read_recipe
         from golfdeblur.learning.speed import training_speeds
-    config = read_recipe(recipe)
+    config = read_recipe(find_recipe(recipe))
     print(f"{'precision':10} {'mode':9} {'memory':14} {'step Mpx/s':>10} {'loop Mpx/s':>10} {'loop/step':>9}")
     for speed in training_speeds(config, seconds=seconds, compiled=compiled):
         figures = f"{speed.step_mpx_per_s:10.2f} {speed.loop_mpx_per_s:10.2f} {speed.share:9.2f}"

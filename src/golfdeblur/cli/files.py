@@ -96,7 +96,7 @@ def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, ho
 def readers(model: Model, paths: Iterable[Path]) -> Iterable[Callable[[], Picture]]:
     """Return what reads each file: ahead of time, unless --max-memory is given, which counts one picture only."""
     if model.max_memory is None:
-        return image.read_ahead(paths)
+        return image.read_ahead(image.read, paths)
     return (functools.partial(image.read, path) for path in paths)
 
 

@@ -31,14 +31,14 @@ SILENCE_S = 3.0
 train_app = typer.Typer(
     cls=default_command("run", needs_arguments=True),
     no_args_is_help=True,
-    help="Train F or G: golf train RECIPE.toml --help.",
+    help="Train F or G: golf train RECIPE --help.",
 )
 app.add_typer(train_app, name="train")
 
 
 @train_app.command("run")
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file; recipes/ holds those of the embedded weights.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe's name, such as tiny-cpu, or a TOML file.")],
     data: Annotated[list[str], typer.Option("--data", help="NAME=PATH of a source of the recipe.")],
     out: Annotated[Path, typer.Option("--out", help="The run's folder; the same command again resumes it.")],
     settings: SetOption = None,
@@ -60,9 +60,9 @@ def train(
         print(f"Starting torch and reading {recipe}.", flush=True)
     with needs_extra("train"):
         from golfdeblur.learning.objective import Inputs
-        from golfdeblur.learning.recipe import read_recipe
+        from golfdeblur.learning.recipe import find_recipe, read_recipe
         from golfdeblur.learning.train import train as run
-    config = read_recipe(recipe, settings)
+    config = read_recipe(find_recipe(recipe), settings)
     if first:
         print(f"{config.steps} steps for stage {config.stage} of model {config.model}. Reading the data.", flush=True)
     inputs = Inputs(

@@ -1,4 +1,4 @@
-"""PNG and TIFF files with 16 bits per channel, which Pillow would reduce to 8: read with pypng and tifffile."""
+"""TIFF files, and PNG files of 16 bits per channel, which Pillow would reduce to 8: by tifffile and pypng."""
 
 from __future__ import annotations
 
@@ -13,97 +13,136 @@ from typing import Any
 
 import numpy as np
 import png
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin
 
 from golfdeblur.errors import ImageError
-from golfdeblur.files.picture import (
-    DESCRIPTIVE_TAGS,
-    EXIF_TAG,
-    GPS_TAG,
-    ORIENTATION_TAG,
-    Keepsakes,
-    Picture,
-    from_samples,
-    keepsakes,
-    turn,
-)
+from golfdeblur.files import chunks, exif
+from golfdeblur.files.metadata import PHOTOSHOP_TAG, Keepsakes, collect
+from golfdeblur.files.picture import Picture, from_samples, turn
 
 ROWS_PER_STRIP = 64
 
-XMP_TAG, PNG_XMP = 700, "XML:com.adobe.xmp"
-"""Where XMP is in TIFF and PNG."""
+XMP_TAG = 700
 
-LARGEST_PIXELS = 178_000_000
-"""A picture of more pixels than this is refused before it is decoded; just under Pillow's own limit."""
+ASSOCIATED, UNASSOCIATED = 1, 2
+"""What an extra channel of a TIFF is: colour is multiplied by alpha, or is not; 0 says nothing."""
+
+REDUCED = 1
+"""The bit of a TIFF page's kind that says: a thumbnail."""
 
 
-def check_size(size: tuple[int, int]) -> None:
-    """Raise Pillow's DecompressionBombError for a width and height of more than LARGEST_PIXELS together."""
-    width, height = size
-    if width * height > LARGEST_PIXELS:
-        raise Image.DecompressionBombError(f"{width} x {height} = {width * height:,}")
+def is_tiff(head: bytes) -> bool:
+    """Tell from its first bytes whether a file is a TIFF."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_png16(head: bytes) -> bool:
     """Tell from its first 26 bytes whether a file is a PNG with 16 bits per channel."""
     # IHDR: bit depth at byte 24, colour type at 25 (0 grey, 2 RGB, 4 grey and alpha, 6 RGBA).
-    return head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) > 25 and head[24] == 16
+    return head[:8] == chunks.SIGNATURE and len(head) > 25 and head[24] == 16
 
 
-def read_png16(path: Path) -> Picture:
-    """Read a PNG with 16 bits per channel, turned upright."""
-    with Image.open(path) as opened:  # for size, EXIF and profile only
-        check_size(opened.size)
-        keep = keepsakes(opened)
-        orientation = opened.getexif().get(ORIENTATION_TAG, 1)
-    width, height, rows, info = png.Reader(filename=str(path)).read()
+def png16_samples(content: bytes) -> np.ndarray:
+    """Return (H, W, C) uint16 of a PNG with 16 bits per channel; a transparent colour makes alpha."""
+    width, height, rows, info = png.Reader(bytes=content).read()
     samples = np.empty((height, width, info["planes"]), np.uint16)
     for index, row in enumerate(rows):
         samples[index] = np.frombuffer(row, np.uint16).reshape(width, -1)
-    return from_samples(turn(samples, orientation), keep)
+    key = info.get("transparent")
+    if key is None:
+        return samples
+    alpha = np.where((samples == np.asarray(key)).all(axis=2, keepdims=True), 0, 65535).astype(np.uint16)
+    return np.concatenate([samples, alpha], axis=2)
 
 
-def read_tiff16(path: Path) -> Picture | None:
-    """Return a TIFF with 16 bits per channel, or None for one that Pillow reads without loss."""
+def main_page(path: Path) -> int:
+    """Return which page of a TIFF is the picture: the first that is no thumbnail. Raises OSError and others."""
+    with Image.open(path) as opened:
+        sizes: dict[int, int] = {}
+        for index in range(min(getattr(opened, "n_frames", 1), 16)):
+            opened.seek(index)
+            if not int(getattr(opened, "tag_v2", {}).get(254, 0)) & REDUCED:
+                return index
+            sizes[index] = opened.width * opened.height
+    return max(sizes, key=lambda index: sizes[index])
+
+
+def read_tiff16(path: Path, check_size: Any) -> Picture | None:
+    """Return a TIFF with 16 bits per channel, or None for one that Pillow reads without loss.
+
+    `check_size` is called with (width, height) before it is decoded. Raises ImageError for floats and other depths.
+    """
     import tifffile  # takes time to import
 
     try:
         with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
-            if not isinstance(page, tifffile.TiffPage) or page.dtype != np.uint16:
+            pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
+            page = next((page for page in pages if not page.subfiletype & REDUCED), pages[0])
+            check_size((page.imagewidth, page.imagelength))
+            if page.dtype is not None and page.dtype not in (np.uint8, np.uint16, np.bool_):
+                raise ImageError(f"It is a TIFF of {page.dtype}, which has no fixed range; save it with 8 or 16 bits.")
+            if page.dtype != np.uint16:
                 return None
             if page.photometric not in (0, 1, 2):
-                raise ImageError(f"{path} is a 16-bit TIFF in {page.photometric.name}; save it as RGB or greyscale.")
-            check_size((page.imagewidth, page.imagelength))
-            samples = page.asarray()
-            orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
-            profile = page.tags["InterColorProfile"].value if "InterColorProfile" in page.tags else None
-            planar, inverted = page.planarconfig == 2, page.photometric == 0
+                raise ImageError(f"It is a 16-bit TIFF in {page.photometric.name}; save it as RGB or greyscale.")
+            samples, notes = _with_alpha(_samples(page), page)
+            tags = page.tags
+            orientation = tags["Orientation"].value if "Orientation" in tags else 1
+            profile = tags["InterColorProfile"].value if "InterColorProfile" in tags else None
+            pictures = len(pages)
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error
     except (KeyError, ValueError) as error:
         if "imagecodecs" in str(error):
             raise ImageError(
-                f"{path} is a 16-bit TIFF compressed in a way that needs imagecodecs; "
+                "It is a 16-bit TIFF compressed in a way that needs imagecodecs; "
                 "pip install 'golfdeblur[tiff]' or save it uncompressed."
             ) from error
         raise
-    if planar and samples.ndim == 3:
-        samples = samples.transpose(1, 2, 0)
-    samples = 65535 - samples if inverted else samples
-    if samples.ndim == 3:
-        samples = samples[:, :, :4]
-    keep = Keepsakes(format="TIFF")
-    with contextlib.suppress(UnidentifiedImageError), Image.open(path) as opened:  # it knows no grey with alpha
-        keep = replace(keepsakes(opened), format="TIFF")
+    keep = Keepsakes(pictures=pictures)
+    with contextlib.suppress(Exception), Image.open(path) as opened:  # it knows no grey with alpha
+        keep, _ = collect(opened)
+    keep = replace(keep, format="TIFF", left_out=(*keep.left_out, *notes))
     if profile is not None:
         keep = replace(keep, icc_profile=bytes(profile))
-    return from_samples(turn(np.ascontiguousarray(samples), int(orientation)), keep)
+    return from_samples(turn(samples, int(orientation) if orientation in range(1, 9) else 1), keep)
 
 
-def write_tiff16(picture: Picture, file: Any) -> None:
-    """Write 16 bits per channel: the pixels in deflated strips, then Pillow's directory of tags with EXIF inside."""
-    samples = picture.samples().astype("<u2")
+def _samples(page: Any) -> np.ndarray:
+    """Return a page as (H, W, C) uint16, white as the largest value."""
+    samples = page.asarray()
+    if samples.ndim == 2:
+        samples = samples[:, :, None]
+    elif page.planarconfig == 2:
+        samples = samples.transpose(1, 2, 0)
+    return 65535 - samples if page.photometric == 0 else samples
+
+
+def _with_alpha(samples: np.ndarray, page: Any) -> tuple[np.ndarray, list[str]]:
+    """Return colour and alpha, not multiplied by each other, of all the channels, and what was left out."""
+    channels = 3 if page.photometric == 2 else 1
+    kinds = [int(kind) for kind in page.extrasamples]
+    colour, extra = samples[:, :, :channels], [kind for kind in kinds if kind in (ASSOCIATED, UNASSOCIATED)]
+    notes = ["the extra channels, whose meaning it does not say"] if 0 in kinds else []
+    if not extra:
+        return np.ascontiguousarray(colour), notes
+    index = channels + kinds.index(extra[0])
+    alpha = samples[:, :, index : index + 1]
+    if extra[0] == ASSOCIATED:
+        whole = np.maximum(alpha, 1).astype(np.uint32)
+        divided = (colour.astype(np.uint32) * 65535 + whole // 2) // whole
+        colour = np.where(alpha > 0, np.minimum(divided, 65535), colour).astype(np.uint16)
+    return np.concatenate([colour, alpha], axis=2), notes
+
+
+def write_tiff(picture: Picture, keep: Keepsakes, file: Any) -> list[str]:
+    """Write the pixels in deflated strips, then Pillow's directory of tags with EXIF inside; return what was left out.
+
+    Pillow itself leaves 8-bit TIFF to libtiff, which refuses EXIF.
+    """
+    samples = picture.samples()
+    bits = 8 * samples.dtype.itemsize
+    samples = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
     height, width = samples.shape[:2]
     channels = 1 if samples.ndim == 2 else samples.shape[2]
     strips = [
@@ -112,49 +151,60 @@ def write_tiff16(picture: Picture, file: Any) -> None:
     ]
     sizes = [len(strip) for strip in strips]
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    tags[256], tags[257], tags[258], tags[259] = width, height, (16,) * channels, 8
+    tags[256], tags[257], tags[258], tags[259] = width, height, (bits,) * channels, 8
     tags[262] = 1 if picture.layout == "L" else 2
     # Offsets count from the end of the directory: Pillow adds where that is.
     offsets = tuple(itertools.accumulate(sizes[:-1], initial=0))
     tags[273], tags[277], tags[278], tags[279] = offsets, channels, ROWS_PER_STRIP, tuple(sizes)
     if picture.alpha is not None:
-        tags[338] = 2  # unassociated alpha
-    keep = picture.keep
+        tags[338] = UNASSOCIATED
     if keep.dpi:
         tags[282], tags[283], tags[296] = *keep.dpi, 2
-    if keep.icc_profile:
-        tags[34675] = keep.icc_profile
-    if keep.exif:
-        _copy_exif(keep.exif, tags)
-    if keep.xmp:
-        tags[XMP_TAG] = keep.xmp
+    for tag, content in ((34675, keep.icc_profile), (XMP_TAG, keep.xmp), (PHOTOSHOP_TAG, keep.iptc)):
+        if content:
+            tags.tagtype[tag], tags[tag] = 7, content
+    dropped = _copy_exif(keep.exif, tags) if keep.exif else 0
     file.write(b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8))
     file.writelines(strips)
+    return [f"damaged entries of the EXIF ({dropped})"] if dropped else []
 
 
-def _copy_exif(stored: bytes, tags: Any) -> None:
-    exif = Image.Exif()
-    exif.load(stored)
-    for tag, value in exif.items():
-        if tag in DESCRIPTIVE_TAGS:
-            tags[tag] = exif.get_ifd(tag) if tag in (EXIF_TAG, GPS_TAG) else value
+def _copy_exif(stored: bytes, tags: Any) -> int:
+    """Copy the descriptive tags of EXIF, and return how many entries cannot be written."""
+    source, dropped = Image.Exif(), 0
+    source.load(stored)
+    for tag in exif.DESCRIPTIVE_TAGS:
+        try:
+            if tag not in source:
+                continue
+            if tag not in (exif.EXIF_TAG, exif.GPS_TAG):
+                _check(tag, source[tag])
+                tags[tag] = source[tag]
+                continue
+            inner = {}
+            for name, value in dict(source.get_ifd(tag)).items():
+                try:
+                    _check(tag, {name: value})
+                    inner[name] = value
+                except Exception:  # whatever Pillow makes of odd values
+                    dropped += 1
+            tags[tag] = inner
+        except Exception:
+            dropped += 1
+    return dropped
 
 
-def write_png16(picture: Picture, file: Any) -> None:
-    """Write 16-bit colour, with profile and EXIF in the chunks that pypng does not write."""
-    samples = picture.samples()
+def _check(tag: int, value: Any) -> None:
+    """Raise something where Pillow cannot write a tag."""
+    probe = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    probe[tag] = value
+    probe.tobytes(8)
+
+
+def write_png16(picture: Picture, file: io.BytesIO) -> None:
+    """Write 16-bit colour as a PNG of nothing but pixels."""
     width, height = picture.size
     writer = png.Writer(
         width, height, greyscale=picture.layout == "L", alpha=picture.alpha is not None, bitdepth=16, compression=6
     )
-    buffer = io.BytesIO()
-    writer.write_packed(buffer, (row.astype(">u2").tobytes() for row in samples))
-    chunks = list(png.Reader(bytes=buffer.getvalue()).chunks())
-    extra = []
-    if picture.keep.icc_profile:
-        extra.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.keep.icc_profile)))
-    if picture.keep.exif:
-        extra.append((b"eXIf", picture.keep.exif.removeprefix(b"Exif\0\0")))
-    if picture.keep.xmp:
-        extra.append((b"iTXt", PNG_XMP.encode() + bytes(5) + picture.keep.xmp))
-    png.write_chunks(file, [chunks[0], *extra, *chunks[1:]])
+    writer.write_packed(file, (row.astype(">u2").tobytes() for row in picture.samples()))

@@ -1,7 +1,6 @@
-"""Image files: read into a `Picture`, written from one.
+"""Image files: read into a `Picture`, written from one (encode.py).
 
-Pillow reads and writes everything but 16-bit colour (deep.py). Outputs are written under a temporary name and
-renamed, so a file under its final name is always whole.
+Outputs are written under a temporary name and renamed, so a file under its final name is always whole.
 """
 
 from __future__ import annotations
@@ -10,62 +9,114 @@ import concurrent.futures
 import contextlib
 import io
 import shutil
-import struct
+import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import png
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from golfdeblur.errors import DataError, ImageError
-from golfdeblur.files import atomic, deep
-from golfdeblur.files.picture import Keepsakes, Layout, Picture, from_pil, to_pil
+from golfdeblur.files import atomic, chunks, deep, metadata
+from golfdeblur.files.encode import encode
+from golfdeblur.files.picture import Picture, from_opened, from_samples, turn
 
 SUFFIXES = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     ".webp": "WEBP",
+    ".avif": "AVIF",
+    **dict.fromkeys((".jp2", ".j2k", ".jpx"), "JPEG2000"),
     ".bmp": "BMP",
     ".gif": "GIF",
-    ".ppm": "PPM",
-    ".pgm": "PPM",
-    ".heic": "HEIF",
-    ".heif": "HEIF",
+    ".tga": "TGA",
+    **dict.fromkeys((".ppm", ".pgm", ".pnm"), "PPM"),
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF"),
 }
 """What can be read, by the end of the file's name."""
 
 WRITTEN_AS = {"GIF": ".png", "HEIF": ".jpg"}
 """What cannot be written, and what is written instead. HEIF needs the extra `heic` to be read."""
 
-JPEG_QUALITY = 95
+LARGEST_PIXELS = 500_000_000
+"""A picture of more pixels than this is refused before it is decoded, unless the caller allows more."""
 
-LARGEST_JPEG_XMP = 65_504
-"""Bytes that fit into one segment beside its name; longer XMP is left out."""
+_OPENING = threading.Lock()
 
 
-def read(path: str | Path) -> Picture:
+def read(path: str | Path, *, largest_pixels: int = LARGEST_PIXELS) -> Picture:
     """Read an image file, turned upright by its EXIF orientation.
 
-    Raises ImageError for a missing, empty, truncated, huge or unsupported file.
+    Raises ImageError for a missing, empty, truncated or unsupported file, and one of more pixels than allowed.
     """
     path = Path(path)
-    with _readable(path) as file:
-        if path.suffix.lower() in (".tif", ".tiff") and (found := deep.read_tiff16(path)) is not None:
-            return found
-        if deep.is_png16(file):
-            return deep.read_png16(path)
-        _know_heif(path, file)
-        return from_pil(_open(path))
+
+    def check_size(size: tuple[int, int]) -> None:
+        if size[0] * size[1] > largest_pixels:
+            raise ImageError(
+                f"{path} has too many pixels ({size[0]} x {size[1]} = {size[0] * size[1]:,}); "
+                f"at most {largest_pixels:,} are allowed: reduce it, or allow more by --max-pixels."
+            )
+
+    with _readable(path) as head:
+        if head[:8] == chunks.SIGNATURE:
+            return _read_png(path.read_bytes(), of_16_bits=deep.is_png16(head), check_size=check_size)
+        page = 0
+        if deep.is_tiff(head):
+            if (found := deep.read_tiff16(path, check_size)) is not None:
+                return found
+            page = deep.main_page(path)
+        formats = _formats(path, head)
+        with _open(path, check_size, formats) as opened:
+            opened.seek(page)
+            check_size(opened.size)
+            opened.load()
+            keep, orientation = metadata.collect(opened)
+            return from_opened(opened, _more(keep, path, head, opened), orientation)
 
 
-def read_ahead(paths: Iterable[Path]) -> Iterator[Callable[[], Picture]]:
+def _more(keep: metadata.Keepsakes, path: Path, head: bytes, opened: Image.Image) -> metadata.Keepsakes:
+    """Add what Pillow does not tell: whether a WebP is without loss, which colours an AVIF has."""
+    if opened.format == "WEBP":
+        return replace(keep, lossless=_is_lossless(path))
+    if opened.format == "AVIF" and keep.icc_profile is None and (numbers := metadata.nclx(path)) is not None:
+        notes = list(keep.left_out)
+        profile = metadata.of_numbers(numbers["color_primaries"], numbers["transfer_characteristics"], notes)
+        return replace(keep, icc_profile=profile, left_out=tuple(notes))
+    if opened.mode == "RGBX":
+        return replace(keep, left_out=(*keep.left_out, "the extra channel, whose meaning it does not say"))
+    return keep
+
+
+def _is_lossless(path: Path) -> bool:
+    """Tell whether the first picture of a WebP is stored without loss."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(header := file.read(8)) == 8:
+            name, size = header[:4], int.from_bytes(header[4:], "little")
+            if name in (b"VP8L", b"VP8 "):
+                return name == b"VP8L"
+            file.seek(16 if name == b"ANMF" else size + size % 2, 1)
+    return False
+
+
+def _read_png(content: bytes, *, of_16_bits: bool, check_size: Callable[[tuple[int, int]], None]) -> Picture:
+    found = chunks.split(content)
+    with _open(io.BytesIO(found.pixels), check_size, ["PNG"]) as opened:
+        grey = opened.mode in ("1", "L", "LA", "I", "I;16")
+        if not of_16_bits:
+            opened.load()
+        keep, orientation = metadata.of_png(*metadata.collect(opened), found, grey=grey)
+        if not of_16_bits:
+            return from_opened(opened, keep, orientation)
+    return from_samples(turn(deep.png16_samples(found.pixels), orientation), keep)
+
+
+def read_ahead(read: Callable[[Path], Picture], paths: Iterable[Path]) -> Iterator[Callable[[], Picture]]:
     """Yield for each path a function that returns its Picture, or raises its ImageError.
 
     The file after the one at hand is read in another thread meanwhile.
@@ -131,51 +182,62 @@ def _readable(path: Path) -> Iterator[bytes]:
             raise ImageError(f"{path} is empty (0 bytes); copy it again from where it came.")
         with path.open("rb") as file:
             head = file.read(64)
-        yield head
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them is said otherwise
+            yield head
     except ImageError as error:
         if str(error).startswith(str(path)):
             raise
         raise ImageError(f"{path}: {error}") from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{path} is not an image that can be read; give a JPEG, PNG, TIFF, WebP, BMP, PPM or GIF file."
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{path} has too many pixels ({error}); at most {deep.LARGEST_PIXELS:,} are allowed."
+            f"{path} is not an image that can be read; give a JPEG, PNG, TIFF, WebP, AVIF, BMP, PPM or GIF file."
         ) from error
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory; reduce it or close other programs.") from error
-    except (OSError, SyntaxError, ValueError, LookupError, EOFError, struct.error, zlib.error, png.Error) as error:
-        reason = str(error).rstrip(".") or type(error).__name__
+    except Exception as error:  # decoders raise anything over damaged files
+        reason = " ".join(str(error).rstrip(".").split())[:200] or type(error).__name__
         raise ImageError(f"{path} cannot be read ({reason}); it may be damaged: copy it again.") from error
 
 
-def _know_heif(path: Path, head: bytes) -> None:
-    """Teach Pillow to read HEIF where `head`, a file's first bytes, are of one. Raises ImageError without the extra."""
-    if head[4:8] != b"ftyp" or head[8:12] not in (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"):
-        return
+def _formats(path: Path, head: bytes) -> list[str] | None:
+    """Return which of Pillow's readers to ask, where the first bytes say it; teach it HEIF where they are of one.
+
+    Raises ImageError without the extra for HEIF.
+    """
+    if head[4:8] != b"ftyp":
+        return None
+    brands = head[8 : min(int.from_bytes(head[:4], "big"), 64)]
+    if b"avif" in brands or b"avis" in brands:
+        return ["AVIF"]
+    if not any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")):
+        return None
     try:
         import pillow_heif
     except ImportError as error:
         raise ImageError(f"{path} is HEIC; pip install 'golfdeblur[heic]', or save it as JPEG.") from error
     pillow_heif.register_heif_opener()
+    return ["HEIF"]
 
 
-def _open(path: Path) -> Image.Image:
-    with warnings.catch_warnings():
-        # Pillow warns at a third of its limit and refuses at twice; one limit of our own is clearer.
-        warnings.simplefilter("ignore")
-        picture = Image.open(path)
-        deep.check_size(picture.size)
-        picture.load()
-    return picture
+def _open(file: Any, check_size: Callable[[tuple[int, int]], None], formats: list[str] | None) -> Image.Image:
+    """Open an image with our limit of its size in place of Pillow's, which warns at a third and refuses at twice."""
+    with _OPENING:
+        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            opened = Image.open(file, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
+    check_size(opened.size)
+    return opened
 
 
 def check_writable(path: Path, *, force: bool) -> None:
     """Raise ImageError unless `path` can be written: a known suffix, an existing folder, nothing there or `force`."""
     if SUFFIXES.get(path.suffix.lower(), "GIF") in WRITTEN_AS:
-        raise ImageError(f"{path} must end in .jpg, .png, .tif, .webp, .bmp or .ppm; give such a name.")
+        raise ImageError(
+            f"{path} must end in .jpg, .png, .tif, .webp, .avif, .jp2, .bmp, .tga or .ppm; give such a name."
+        )
     if path.is_dir():
         raise ImageError(f"{path} is a folder; give the name of a file, or use --out-dir.")
     if not path.parent.is_dir():
@@ -184,14 +246,16 @@ def check_writable(path: Path, *, force: bool) -> None:
         raise ImageError(f"{path} exists already; use --force to replace it, or give another name.")
 
 
-def write(picture: Picture, path: str | Path, *, force: bool = False) -> None:
+def write(picture: Picture, path: str | Path, *, force: bool = False) -> list[str]:
     """Write `picture` in the format that the suffix of `path` names; a file that is there stays, unless `force`.
 
-    A format that cannot hold 16 bits or alpha gets what it can hold. Raises ImageError if it cannot be written; then
-    nothing is left behind.
+    A format that cannot hold 16 bits, alpha or something beside the pixels gets what it can hold; in words is returned
+    what was left out. Raises ImageError if it cannot be written; then nothing is left behind.
     """
     path = Path(path)
-    _write_whole(path, lambda file: _encode(picture, file, SUFFIXES[path.suffix.lower()]), force=force)
+    notes: list[str] = []
+    _write_whole(path, lambda file: notes.extend(encode(picture, file, SUFFIXES[path.suffix.lower()])), force=force)
+    return [*picture.keep.left_out, *notes]
 
 
 def copy(source: Path, path: Path, *, force: bool = False) -> None:
@@ -210,74 +274,11 @@ def _write_whole(path: Path, fill: Callable[[Any], None], *, force: bool) -> Non
     try:
         with atomic.replacing(path) as file:
             fill(file)
-    except (OSError, ValueError, png.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise ImageError(f"{path} cannot be written ({reason}); free some space or choose another place.") from error
-
-
-def _encode(picture: Picture, file: Any, kind: str) -> None:
-    deep_colour = picture.bits == 16 and (picture.layout == "RGB" or picture.alpha is not None)
-    if picture.bits == 16 and kind == "TIFF":
-        deep.write_tiff16(picture, file)
-        return
-    if deep_colour and kind == "PNG":
-        deep.write_png16(picture, file)
-        return
-    if picture.bits == 16 and kind != "PNG":
-        picture = picture.in_8_bits()
-    out = to_pil(picture)
-    if kind == "JPEG" and picture.alpha is not None:
-        out = out.convert(picture.layout)
-    keep = picture.keep
-    options: dict[str, Any] = {}
-    if keep.exif and kind in ("JPEG", "PNG", "TIFF", "WEBP"):
-        options["exif"] = keep.exif
-    if keep.xmp:
-        options |= _xmp_options(keep, kind)
-    if keep.icc_profile and kind in ("JPEG", "PNG", "TIFF", "WEBP"):
-        options["icc_profile"] = keep.icc_profile
-    if keep.dpi and kind in ("JPEG", "PNG", "TIFF", "BMP"):
-        options["dpi"] = keep.dpi
-    if kind == "JPEG":
-        options |= _jpeg_options(keep, picture.layout)
-    elif kind == "WEBP":
-        options |= {"quality": JPEG_QUALITY, "method": 4}
-    elif kind == "TIFF":
-        options["compression"] = "tiff_adobe_deflate"
-    out.save(file, kind, **options)
-
-
-def _xmp_options(keep: Keepsakes, kind: str) -> dict[str, Any]:
-    assert keep.xmp is not None
-    if kind == "PNG":
-        texts = PngImagePlugin.PngInfo()
-        texts.add_itxt(deep.PNG_XMP, keep.xmp.decode(errors="replace"))
-        return {"pnginfo": texts}
-    if kind == "TIFF":
-        tags = Image.Exif()
-        if keep.exif:
-            tags.load(keep.exif)
-        tags[deep.XMP_TAG] = keep.xmp
-        return {"exif": tags}
-    if kind == "WEBP" or (kind == "JPEG" and len(keep.xmp) <= LARGEST_JPEG_XMP):
-        return {"xmp": keep.xmp}
-    return {}
-
-
-def _jpeg_options(keep: Keepsakes, layout: Layout) -> dict[str, Any]:
-    """Take the input's quantisation tables where they are finer than ours, entry by entry, and its subsampling."""
-    ours = _tables(JPEG_QUALITY)
-    theirs = keep.quantisation or {}
-    finest = [
-        [min(a, b) for a, b in zip(ours[i], theirs.get(i, ours[i]), strict=True)]
-        for i in range(1 if layout == "L" else 2)
-    ]
-    sampling = keep.subsampling if keep.subsampling is not None else 0
-    return {"qtables": finest, "subsampling": sampling, "optimize": True}
-
-
-def _tables(quality: int) -> dict[int, list[int]]:
-    """Return the quantisation tables that the encoder uses for `quality`."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=quality)
-    return dict(Image.open(buffer).quantization)  # type: ignore[attr-defined]
+    except MemoryError:
+        raise
+    except Exception as error:  # encoders raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ImageError(f"{path} cannot be written ({reason}); choose another format.") from error

@@ -1,47 +1,21 @@
-"""The picture in memory: its colour, and what must survive: alpha, bit depth, EXIF, ICC profile, JPEG quality."""
+"""The picture in memory: its colour, its alpha, and what must survive beside (`metadata.Keepsakes`)."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
+from PIL import Image, ImageCms
 
 from golfdeblur import bands
 from golfdeblur.errors import ImageError
-
-ORIENTATION_TAG = 0x0112
-
-EXIF_TAG, GPS_TAG = 0x8769, 0x8825
-DESCRIPTIVE_TAGS = {269, 270, 271, 272, ORIENTATION_TAG, 285, 305, 306, 315, 316, 33432, EXIF_TAG, GPS_TAG}
-"""What is kept of a TIFF's tags: names, dates, EXIF and GPS. The others describe how its pixels are stored."""
-
-APPENDED = (b"Container:Directory", b"MicroVideo")
-"""In the XMP of a phone's moving or HDR photo: more than one picture lies in the file, and only the first is kept."""
+from golfdeblur.files.metadata import Keepsakes, collect
 
 Layout = Literal["L", "RGB"]
-
-
-@dataclass(frozen=True)
-class Keepsakes:
-    """What a file says beside its pixels, to be written back."""
-
-    format: str | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    """Captions, keywords, ratings."""
-    icc_profile: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    quantisation: dict[int, list[int]] | None = None
-    """The JPEG quantisation tables of the input."""
-    subsampling: int | str | None = None
-    pictures: int = 1
-    """How many the file holds; all but the first are left out."""
 
 
 @dataclass(frozen=True)
@@ -142,20 +116,26 @@ def from_pil(picture: Image.Image) -> Picture:
 
     Raises ImageError for those two.
     """
-    keep = keepsakes(picture)
-    picture = upright(picture)
+    return from_opened(picture, *collect(picture))
+
+
+def from_opened(picture: Image.Image, keep: Keepsakes, orientation: int) -> Picture:
+    """Make a picture as `from_pil` does, with keepsakes that are known already."""
     if picture.mode in ("I", "F"):
         raise ImageError(f"Pictures of mode '{picture.mode}' have no fixed range; convert to 8 or 16 bits per channel.")
     if picture.mode.startswith("I;16"):
-        return from_samples(_samples(picture).astype(np.uint16), keep)
+        return from_samples(turn(_samples(picture).astype(np.uint16), orientation), keep)
     if picture.mode == "CMYK":
         picture, keep = _cmyk_to_rgb(picture), replace(keep, icc_profile=None)
+    if picture.mode == "LAB":
+        picture, keep = _lab_to_rgb(picture), replace(keep, icc_profile=None)
     transparent = "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info
     grey = picture.mode in ("1", "L", "LA", "La")
     mode = {(True, True): "LA", (True, False): "L", (False, True): "RGBA", (False, False): "RGB"}[grey, transparent]
     if picture.mode == "La":
         picture = picture.convert("LA")
-    return from_samples(_samples(picture if picture.mode == mode else picture.convert(mode)), keep)
+    samples = _samples(picture if picture.mode == mode else picture.convert(mode))
+    return from_samples(samples if orientation == 1 else turn(samples, orientation), keep)
 
 
 def _samples(picture: Image.Image) -> np.ndarray:
@@ -193,66 +173,6 @@ def turn(samples: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(samples)
 
 
-def upright(picture: Image.Image) -> Image.Image:
-    """Return the image turned as its EXIF orientation says, with the tag reset and everything else kept."""
-    # exif_transpose copies; an image that is upright already is left as it is.
-    if picture.getexif().get(ORIENTATION_TAG, 1) == 1:
-        return picture
-    info = picture.info
-    turned = ImageOps.exif_transpose(picture)
-    turned.info = {**info, **turned.info}
-    return turned
-
-
-def _subsampling(picture: Image.Image) -> int | None:
-    if picture.format not in ("JPEG", "MPO"):
-        return None
-    sampling = JpegImagePlugin.get_sampling(picture)
-    return sampling if sampling >= 0 else None
-
-
-def keepsakes(picture: Image.Image) -> Keepsakes:
-    """Collect what an opened image says beside its pixels, with the orientation reset."""
-    quantisation = getattr(picture, "quantization", None)
-    dpi = picture.info.get("dpi")
-    return Keepsakes(
-        format="JPEG" if picture.format == "MPO" else picture.format,
-        exif=_upright_exif(picture),
-        xmp=_upright_xmp(picture),
-        icc_profile=picture.info.get("icc_profile"),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
-        quantisation=dict(quantisation) if quantisation else None,
-        subsampling=_subsampling(picture),
-        # Phones' MPO files hold a preview or a map of brightness behind the photo.
-        pictures=1 if picture.format == "MPO" else getattr(picture, "n_frames", 1),
-    )
-
-
-def _upright_exif(picture: Image.Image) -> bytes | None:
-    """Return the EXIF bytes as they are where no turn is asked for, else a copy with the orientation reset."""
-    stored, exif = picture.info.get("exif"), picture.getexif()
-    if isinstance(stored, bytes) and exif.get(ORIENTATION_TAG, 1) == 1:
-        return stored
-    copy = Image.Exif()
-    for tag, value in exif.items():
-        if picture.format == "TIFF" and tag not in DESCRIPTIVE_TAGS:
-            continue
-        if tag in (EXIF_TAG, GPS_TAG):
-            copy.get_ifd(tag).update(exif.get_ifd(tag))
-        else:
-            copy[tag] = 1 if tag == ORIENTATION_TAG else value
-    return copy.tobytes() if len(copy) or copy._ifds else None
-
-
-def _upright_xmp(picture: Image.Image) -> bytes | None:
-    """Return the XMP with the orientation reset; None where it describes what follows the picture in its file."""
-    stored = picture.info.get("xmp")
-    stored = stored.encode() if isinstance(stored, str) else stored
-    if not isinstance(stored, bytes) or any(word in stored for word in APPENDED):
-        return None
-    return re.sub(rb'(tiff:Orientation(?:="|>))[2-8]', rb"\g<1>1", stored)
-
-
 def _cmyk_to_rgb(picture: Image.Image) -> Image.Image:
     profile = picture.info.get("icc_profile")
     if profile:
@@ -262,3 +182,13 @@ def _cmyk_to_rgb(picture: Image.Image) -> Image.Image:
             if converted is not None:
                 return converted
     return picture.convert("RGB")
+
+
+def _lab_to_rgb(picture: Image.Image) -> Image.Image:
+    """Return the picture in sRGB. Raises ImageError where it cannot be computed."""
+    with contextlib.suppress(ImageCms.PyCMSError, OSError):
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
+        if converted is not None:
+            return converted
+    raise ImageError("Its colours (CIELAB) cannot be turned into RGB here; save it as RGB.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import golfdeblur
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning import losses, networks
 from golfdeblur.learning.blur import BlurConfig
@@ -24,6 +25,10 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+RECIPES = (Path(golfdeblur.__file__).parent / "recipes", Path(golfdeblur.__file__).parents[2] / "recipes")
+"""Where the package has its recipes, and where a working tree has them."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,16 @@ def learning_rate(config: Recipe, step: int) -> float:
     if config.schedule == "exponential":
         return rise * config.lr * (config.lr_end / config.lr) ** progress
     return rise * (config.lr_end + (config.lr - config.lr_end) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def find_recipe(name: Path) -> Path:
+    """Return a TOML file as it is given, or the one of the package by its name. Raises ConfigError if there is none."""
+    if name.is_file():
+        return name
+    known = {path.stem: path for folder in RECIPES for path in sorted(folder.glob("*.toml"))}
+    if str(name) not in known:
+        raise ConfigError(f"Recipe '{name}' is unknown; use one of {', '.join(known)}, or the path of a TOML file.")
+    return known[str(name)]
 
 
 def read_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
