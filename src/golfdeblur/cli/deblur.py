@@ -18,6 +18,7 @@ from golfdeblur.cli.app import (
     QuietOption,
     RuntimeOption,
     StepsOption,
+    StrengthOption,
     ThreadsOption,
     app,
     progress,
@@ -39,6 +40,7 @@ def deblur_command(
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     self_ensemble: EnsembleOption = False,
+    strength: StrengthOption = 1.0,
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
     threads: ThreadsOption = None,
@@ -75,8 +77,11 @@ def deblur_command(
     from golfdeblur import album
     from golfdeblur.cli import files
     from golfdeblur.cli.blurs import asked_for
-    from golfdeblur.model import load
+    from golfdeblur.model import check_strength, load
 
+    check_strength(strength)
+    if strokes and strength != 1:
+        raise ConfigError("--strokes writes what each step made; leave it or --strength out.")
     budget = None if max_memory is None else parse_size(max_memory)
     if strokes and self_ensemble:
         raise ConfigError("--self-ensemble writes the mean only; leave it or --strokes out.")
@@ -94,6 +99,7 @@ def deblur_command(
         deconvolution=deconvolution,
         save_kernel=save_kernel,
         self_ensemble=self_ensemble,
+        strength=strength,
         with_strokes=strokes,
         keep_sharp=keep_sharp,
         force=force,
@@ -105,7 +111,12 @@ def deblur_command(
         found = files.folder_of(inputs, output, out_dir)
         loaded = load(model, runtime=runtime, max_memory=budget)
         settings = album.determines(
-            loaded, steps, self_ensemble=self_ensemble, keep_sharp=keep_sharp, int8=runtime.endswith("int8")
+            loaded,
+            steps,
+            self_ensemble=self_ensemble,
+            strength=strength,
+            keep_sharp=keep_sharp,
+            int8=runtime.endswith("int8"),
         )
         files.deblur_folder(loaded, found, album.Manifest(cast(Path, out_dir), settings), how)
         return
