@@ -36,8 +36,11 @@ class Corrector(nn.Module):
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return G(x) for `x` of (B, 3, H, W) in [0, 1]; the result is not clipped."""
-        return x + self.residual(x)
+        """Return G(x) for `x` of (B, 3, H, W) in [0, 1]; the result is not clipped.
+
+        A fourth channel, the level of noise, is the network's own matter (`networks.ResidualUNet`).
+        """
+        return (x if x.shape[1] == 3 else x[:, :3]) + self.residual(x)
 
     def iterates(self, x: Tensor, steps: int) -> Iterator[Tensor]:
         """Yield G(x), G(G(x)), ..., `steps` of them (the compositions of eq. 4)."""

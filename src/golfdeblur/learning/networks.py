@@ -70,12 +70,21 @@ class ResidualUNet(nn.Module):
     With `scales` above 1 the same weights first see the image at half the size, there a quarter if `scales` is 3, and
     so on: their residual, enlarged, is three more channels of the input. A long blur is a short one at half the size.
     At every scale the image is continued to whole multiples of `multiple_px`, as `engine.runner.Runner` does it.
+    With `level` a fourth channel says how strong the noise is (`golf.level`); then there is one scale.
     """
 
     def __init__(
-        self, widths: tuple[int, ...], blocks: tuple[int, ...], *, unshuffle: int = 2, scales: int = 1
+        self,
+        widths: tuple[int, ...],
+        blocks: tuple[int, ...],
+        *,
+        unshuffle: int = 2,
+        scales: int = 1,
+        level: bool = False,
     ) -> None:
         super().__init__()
+        if level and scales > 1:
+            raise ConfigError("A network that is told the level of noise has one scale; give scales = 1.")
         if len(widths) != len(blocks) or not widths:
             raise ConfigError(
                 f"widths {widths} and blocks {blocks} must have one entry per level; give as many of each."
@@ -86,8 +95,10 @@ class ResidualUNet(nn.Module):
             "blocks": list(blocks),
             "unshuffle": unshuffle,
             **({"scales": scales} if scales > 1 else {}),
+            **({"level": True} if level else {}),
         }
         self.scales = scales
+        self.level = level
         self.blocks = tuple(blocks)
         self.unshuffle = unshuffle
         # Pixel-unshuffle by u and then a 3x3 convolution is one 3u x 3u convolution with stride u.
@@ -104,15 +115,15 @@ class ResidualUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the residual of `x`, (B, 3, H, W) in [0, 1], H and W multiples of `multiple_px`.
 
-        Where there are several scales, any H and W will do, and (B, 6, H, W), multiples of one scale's cell, brings the
+        With `level` `x` has four channels. Where there are several scales, any H and W will do, and (B, 6, H, W), multiples of one scale's cell, brings the
         enlarged residual of half the size along.
         """
         return self._one_scale(x) if x.shape[1] == self.channels else self._many_scales(x, self.scales)
 
     @property
     def channels(self) -> int:
-        """Of what one scale sees: the image, and the residual of half the size if there are several scales."""
-        return 3 if self.scales == 1 else 6
+        """Of what one scale sees: the image, and the level or, of several scales, the residual of half the size."""
+        return 4 if self.level else 3 if self.scales == 1 else 6
 
     def _many_scales(self, x: Tensor, scales: int) -> Tensor:
         height, width = x.shape[-2:]
@@ -218,7 +229,7 @@ PRESETS = {
     ),
     "fast": Preset(
         f={"network": "residual-unet", "widths": [32, 48, 80], "blocks": [3, 2, 2], "unshuffle": 2, "scales": 4},
-        g={"network": "residual-unet", "widths": [16, 24], "blocks": [1, 1], "unshuffle": 4},
+        g={"network": "residual-unet", "widths": [32, 48], "blocks": [2, 1], "unshuffle": 2, "level": True},
     ),
     # A sixteenth of the work of `fast`: for a first try, and for tests.
     "tiny": Preset(
@@ -238,7 +249,11 @@ def build(spec: dict) -> Residual:
         return ResidualCNN(spec["filters"])
     if kind == "residual-unet":
         return ResidualUNet(
-            tuple(spec["widths"]), tuple(spec["blocks"]), unshuffle=spec["unshuffle"], scales=spec.get("scales", 1)
+            tuple(spec["widths"]),
+            tuple(spec["blocks"]),
+            unshuffle=spec["unshuffle"],
+            scales=spec.get("scales", 1),
+            level=spec.get("level", False),
         )
     raise ConfigError(f"Network '{kind}' is unknown; use 'residual-cnn' or 'residual-unet'.")
 
@@ -253,7 +268,7 @@ def macs_per_px(network: Residual) -> float:
 
     hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d)]
     with torch.no_grad():
-        network(torch.zeros(1, 3, side, side))
+        network(torch.zeros(1, network.channels if network.scales == 1 else 3, side, side))
     for hook in hooks:
         hook.remove()
     return total / side**2

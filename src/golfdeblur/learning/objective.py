@@ -100,7 +100,12 @@ def build_objective(config: Recipe, inputs: Inputs) -> tuple[Objective, dict[str
             raise ConfigError(f"{inputs.propagator} is a corrector G; give the F.safetensors of its propagator.")
         frozen = golf.Propagator(trained).requires_grad_(False).eval()
         history["propagator_sha256"] = checkpoint.network_hash(trained)
-    return Objective(module, frozen, loss, iterates=config.iterates), history
+    kind: type[Objective] = Objective
+    if getattr(network, "level", False):
+        from golfdeblur.learning.strokes import StrokesObjective  # which is made of this one
+
+        kind = StrokesObjective
+    return kind(module, frozen, loss, iterates=config.iterates), history
 
 
 def _check_files(config: Recipe, inputs: Inputs) -> None:

@@ -29,6 +29,7 @@ from golfdeblur.learning.objective import Inputs, Objective, build_objective, co
 from golfdeblur.learning.optimiser import Optimiser
 from golfdeblur.learning.recipe import Recipe, learning_rate
 from golfdeblur.learning.run import Run, commit, hardware
+from golfdeblur.learning.strokes import StrokesObjective
 from golfdeblur.learning.validation import Validation, load_validation, mean_gain_db
 
 DIVERGED = 5.0
@@ -66,7 +67,9 @@ def train(
     torch.backends.cudnn.benchmark = True
     objective, history = build_objective(config, inputs)
     loaded = sources.load_sources(config.sources, inputs.sources, config.blur, block_px=config.mixture.block_px)
-    judge = load_validation(config, inputs, accelerator.device)
+    # Strokes that deconvolve are judged with kernels, by `make judge`.
+    deconvolves = isinstance(objective, StrokesObjective)
+    judge = Validation({}, accelerator.device) if deconvolves else load_validation(config, inputs, accelerator.device)
     training = _Training(config, accelerator, objective, Run(folder, config, origin=history, frozen=inputs.propagator))
     deadline = time.monotonic() + 60 * max_minutes
     training.report, training.progress = (report, progress) if training.main else (training.report, training.progress)
