@@ -33,6 +33,10 @@ NEARNESS_GROWTH = 3.0
 """Every stroke holds so much more firmly to the one before: strokes get finer, and settle."""
 
 
+LEVEL_SCALE = 10.0
+"""G is told the level of noise times this, so that it is as large as pixels are."""
+
+
 def nearness(noise: float, stroke: int, *, linear: bool) -> float:
     """Return rho of the data step argmin |k * z - y|^2 + rho |z - x_{i-1}|^2 at stroke i = `stroke`, from 1 on.
 

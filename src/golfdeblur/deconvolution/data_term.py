@@ -10,6 +10,9 @@ import numpy as np
 
 from golfdeblur.deconvolution import fourier
 
+NOISE_LEVELS = (0.002, 0.06)
+"""The least and the most noise that a stroke reckons with, of the pixel range [0, 1]."""
+
 
 def convolve(x: np.ndarray, taps: np.ndarray) -> np.ndarray:
     """Return k * x (eq. 1 without noise), in the shape of `x`."""
@@ -76,6 +79,19 @@ def total_variation(y: np.ndarray, taps: np.ndarray, weight: float, *, growth: f
         z = term.solve(strength * laplacian, strength * pulled)
         penalty *= growth
     return term._cut(z)
+
+
+def noise_level(y: np.ndarray) -> float:
+    """Return the standard deviation of the noise in (..., H, W): of its finest diagonal differences, planes' mean.
+
+    The median leaves edges out; fine texture counts as noise. It lies in NOISE_LEVELS, where G was trained.
+    """
+    even = y[..., : y.shape[-2] // 2 * 2, : y.shape[-1] // 2 * 2]
+    if not even.size:
+        return NOISE_LEVELS[0]
+    d = (even[..., ::2, ::2] - even[..., 1::2, ::2] - even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 2
+    medians = np.median(abs(d).reshape(-1, d.shape[-2] * d.shape[-1]), axis=1)
+    return float(np.clip(medians.mean() / 0.6745, *NOISE_LEVELS))
 
 
 def soft_threshold(values: np.ndarray, by: float) -> np.ndarray:

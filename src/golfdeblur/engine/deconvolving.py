@@ -1,4 +1,4 @@
-"""A stroke that deconvolves: it reads the kernel from (x_{i-1}, y) and steps to where k * x = y (eqs. 2 and 5)."""
+"""Strokes that deconvolve: read the kernel from (x_{i-1}, y), step towards k * x = y, correct with G (eqs. 2 and 5)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golfdeblur.deconvolution import fourier, light
-from golfdeblur.deconvolution.data_term import total_variation
-from golfdeblur.deconvolution.estimation import TV_WEIGHT, read_taps
+from golfdeblur import golf
+from golfdeblur.deconvolution import estimation, fourier, light, uniformity
+from golfdeblur.deconvolution.data_term import DataTerm, noise_level, total_variation
 from golfdeblur.deconvolution.kernel import Kernel
+from golfdeblur.deconvolution.uniformity import Explanation
 from golfdeblur.engine.faded import faded
+from golfdeblur.engine.runner import Runner
 from golfdeblur.errors import ConfigError
 
 SIDE_PX = 51
@@ -31,7 +33,16 @@ JUDGED_PX = 256
 PART_PX = 1024
 """Larger pictures are deconvolved in parts that fade into each other."""
 
+NOISE_PX = 1024
+"""The noise is measured in the middle of the picture, in a square of this side."""
+
+BEYOND = 0.25
+"""A stroke may leave [0, 1] by as much; more is cut off before the next, as in training."""
+
 LIGHTS = ("auto", *light.LIGHTS)
+
+BLURS = ("auto", "scene", "shake")
+"""Which blur is taken out: of a moving scene (F alone), of a shaken camera (one kernel), or what the test finds."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class Deconvolution:
     """None: it is read, again at every stroke."""
     light: str = "auto"
     """`auto` takes the light whose result F would change least."""
+    decides: bool = False
+    """Only where one kernel explains the picture."""
 
     def __post_init__(self) -> None:
         if self.light not in LIGHTS:
@@ -49,51 +62,85 @@ class Deconvolution:
 
 
 class Deconvolver:
-    """The strokes of one picture `y`, (1, 3, H, W) float32; `f` is F, which judges the light."""
+    """The strokes of one picture `y`, (1, 3, H, W) float32; `f` is F, which judges them; without `g` TV is the prior."""
 
-    def __init__(self, y: np.ndarray, f: Callable[[np.ndarray], np.ndarray], asked: Deconvolution) -> None:
-        self.y = y
-        self.f = f
+    def __init__(
+        self, y: np.ndarray, f: Callable[[np.ndarray], np.ndarray], asked: Deconvolution, *, g: Runner | None = None
+    ) -> None:
+        self.y, self.f, self.g = y, f, g
+        self.asked = asked
         self.kernel = asked.kernel
         """The kernel of the last stroke."""
-        self._reads = asked.kernel is None
-        self._lights = light.LIGHTS if asked.light == "auto" else (asked.light,)
+        self.explanation: Explanation | None = None
+        """What was found before the first stroke, if a kernel was read."""
+        self.noise = noise_level(_middle(y, NOISE_PX))
+        self._stroke = 0
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Return the next iterate after `x`, of its shape; not clipped."""
-        if self._reads:
-            self.kernel = self._read(x)
-            self._lights = (self.kernel.light,)  # one light for all strokes
+    def __call__(self, x: np.ndarray) -> np.ndarray | None:
+        """Return the next iterate after `x`, of its shape, not clipped; None where a kernel is not to be trusted."""
+        self._stroke += 1
+        if self.asked.kernel is None:
+            if self._stroke == 1:
+                self.explanation = self.explained(x)
+                self.kernel = self.explanation.kernel
+                if self.asked.decides and not self.explanation.uniform:
+                    return None
+            else:
+                assert self.kernel is not None
+                self.kernel = self._read(x, self.kernel.light, again=True)
         assert self.kernel is not None
         overlap = min(4 * len(self.kernel.taps), PART_PX // 2)
-        part = functools.partial(deconvolved, kernel=self.kernel)
-        height, width = self.y.shape[2:]
-        rows = faded(part, lambda top, end: self.y[:, :, top:end], (width, height), side=PART_PX, overlap=overlap)
-        return np.concatenate(list(rows), axis=2)
 
-    def _read(self, x: np.ndarray) -> Kernel:
-        sharper, blurry = light.luminance(np.clip(x[0], 0, 1)), light.luminance(self.y[0])
-        window = busiest(sharper, WINDOW_PX)
-        sharper, blurry = sharper[window], blurry[window]
+        def both(top: int, end: int) -> np.ndarray:
+            return np.concatenate([self.y[:, :, top:end], x[:, :, top:end]], 1)
+
+        part = functools.partial(self._part, kernel=self.kernel, stroke=self._stroke)
+        size = self.y.shape[3], self.y.shape[2]
+        return np.concatenate(list(faded(part, both, size, side=PART_PX, overlap=overlap)), axis=2)
+
+    def explained(self, x0: np.ndarray) -> Explanation:
+        """Return the kernel that F's result `x0` and y tell, in the light that F likes best, and whether it will do."""
+        window = self._window(x0)
+        y, before = self.y[:, :, *window], x0[:, :, *window]
+        lights = light.LIGHTS if self.asked.light == "auto" else (self.asked.light,)
+        found = []
+        for name in lights:
+            kernel = self._read(x0, name)
+            made = np.clip(self._part(np.concatenate([y, before], 1), kernel=kernel, stroke=1), 0, 1)
+            judged = _middle(made, JUDGED_PX)
+            left = uniformity.left_to_do(self.f(judged) - judged, _middle(before, JUDGED_PX) - _middle(y, JUDGED_PX))
+            planes = (light.luminance(np.clip(x[0], 0, 1)) for x in (made, before))
+            halo = uniformity.halo(*planes, border=len(kernel.taps) // 2)
+            found.append(Explanation(kernel, left, halo))
+        return min(found, key=lambda explanation: explanation.left)
+
+    def _part(self, both: np.ndarray, *, kernel: Kernel, stroke: int) -> np.ndarray:
+        """Make a stroke of a part of the picture: y and x_{i-1} in six channels."""
+        y, x = both[:, :3], both[:, 3:]
+        if self.g is None:
+            return deconvolved(y, kernel=kernel)
+        rho = golf.nearness(self.noise, stroke, linear=kernel.light == "linear")
+        before = light.into(np.clip(x, -BEYOND, 1 + BEYOND), kernel.light)
+        middle = light.out_of(DataTerm(light.into(y, kernel.light), kernel.taps).step(before, rho), kernel.light)
+        told = np.full_like(middle[:, :1], golf.LEVEL_SCALE * golf.level(self.noise, stroke))
+        return self.g(np.concatenate([np.clip(middle, -0.5, 1.5), told], 1))
+
+    def _window(self, x: np.ndarray) -> tuple[slice, slice]:
+        return busiest(light.luminance(np.clip(x[0], 0, 1)), WINDOW_PX)
+
+    def _read(self, x: np.ndarray, name: str, *, again: bool = False) -> Kernel:
+        """Read the kernel in light `name` from `x`, or from F at half the size the first time."""
+        window = self._window(x)
+        sharper, blurry = (light.luminance(np.clip(p[0][:, *window], 0, 1)) for p in (x, self.y))
         side = min(SIDE_PX, (min(blurry.shape) - 1) // 2 * 2 + 1)
-        found = [
-            Kernel(read_taps(light.into(sharper, name), light.into(blurry, name), side), name) for name in self._lights
-        ]
-        return found[0] if len(found) == 1 else min(found, key=lambda kernel: self._left_to_do(blurry, kernel))
-
-    def _left_to_do(self, blurry: np.ndarray, kernel: Kernel) -> float:
-        """Return how much F would still change what `kernel` makes of a grey plane, in the mean."""
-        made = np.clip(deconvolved(blurry, kernel=kernel), 0, 1)
-        top, left = (max(0, (n - JUDGED_PX) // 2) for n in made.shape)
-        middle = made[top : top + JUDGED_PX, left : left + JUDGED_PX]
-        grey = np.ascontiguousarray(np.broadcast_to(middle, (1, 3, *middle.shape)))
-        return float(abs(self.f(grey) - grey).mean())
+        taps = estimation.read_taps(light.into(sharper, name), light.into(blurry, name), side)
+        return Kernel(taps, name)
 
 
 def deconvolved(y: np.ndarray, *, kernel: Kernel) -> np.ndarray:
     """Return argmin |k * x - y|^2 + TV(x) of (..., H, W) stored values, in the light of `kernel`, plane by plane."""
     planes = light.into(y, kernel.light).reshape(-1, *y.shape[-2:])
-    made = np.stack([total_variation(plane, kernel.taps, TV_WEIGHT) for plane in planes])
+    made = np.stack([total_variation(plane, kernel.taps, estimation.TV_WEIGHT) for plane in planes])
     return light.out_of(made, kernel.light).reshape(y.shape)
 
 
@@ -111,3 +158,9 @@ def busiest(plane: np.ndarray, side: int) -> tuple[slice, slice]:
     top, left = (int(i) for i in np.unravel_index(held.argmax(), held.shape))
     top, left = int(tops[top]), int(lefts[left])
     return slice(top, top + height), slice(left, left + width)
+
+
+def _middle(x: np.ndarray, side: int) -> np.ndarray:
+    """Return the middle of (B, C, H, W), at most `side` px high and wide."""
+    top, left = (max(0, (n - side) // 2) for n in x.shape[2:])
+    return np.ascontiguousarray(x[:, :, top : top + side, left : left + side])

@@ -18,8 +18,8 @@ def faded(
 ) -> Iterator[np.ndarray]:
     """Apply `network` in tiles of `side` pixels that fade linearly into each other over `overlap` pixels or more.
 
-    `rows(top, bottom)` gives the rows of an image of `size` = (width, height), (B, C, bottom - top, W) each; the
-    result comes as consecutive blocks of rows, of which no more than two tiles' height are held at a time.
+    `rows(top, bottom)` gives the rows of an image of `size` = (width, height), (B, C, bottom - top, W) each, and
+    `network` may make another number of channels of them; the result comes as consecutive blocks of rows, of which no more than two tiles' height are held at a time.
     """
     width, height = size
     tops, lefts = _starts(height, side, overlap), _starts(width, side, overlap)
@@ -28,10 +28,14 @@ def faded(
     for index, top in enumerate(tops):
         bottom = min(top + side, height)
         given = rows(top, bottom)
-        band = np.zeros_like(given)
+        band: np.ndarray | None = None
         for left, fade in zip(lefts, across, strict=True):
             right = left + len(fade)
-            band[:, :, :, left:right] += fade * network(np.ascontiguousarray(given[:, :, :, left:right]))
+            made = network(np.ascontiguousarray(given[:, :, :, left:right]))
+            if band is None:
+                band = np.zeros((*made.shape[:3], width), np.float32)
+            band[:, :, :, left:right] += fade * made
+        assert band is not None
         band *= _fade(top, bottom - top, tops)[:, None]
         if held is not None:
             band[:, :, : held.shape[2]] += held

@@ -77,8 +77,8 @@ class StrokesObjective(Objective):
         for stroke in range(1, self.iterates + 1):
             with torch.no_grad():
                 middle = term.step(x, stroke)
-                level = schedule.level(1.0, stroke) * case.noise
-                told = (10 * level)[:, None, None, None].expand(-1, 1, *middle.shape[2:])
+                told = schedule.LEVEL_SCALE * schedule.level(1.0, stroke) * case.noise
+                told = told[:, None, None, None].expand(-1, 1, *middle.shape[2:])
             made = self.network(torch.cat([middle, told], 1).contiguous(memory_format=torch.channels_last))
             yield made
             x = made.detach().float().clamp(-BEYOND, 1 + BEYOND)
@@ -143,7 +143,7 @@ def photographed(sharp: Tensor) -> Case:
 
 
 def noise_levels(y: Tensor) -> Tensor:
-    """Return the standard deviation of the noise in each of (B, 3, H, W) pictures (`deconvolution.noise`)."""
+    """Return the standard deviation of the noise in each of (B, 3, H, W) pictures (`data_term.noise_level`)."""
     d = (y[..., ::2, ::2] - y[..., 1::2, ::2] - y[..., ::2, 1::2] + y[..., 1::2, 1::2]) / 2
     return (d.abs().flatten(2).median(2).values / 0.6745).mean(1)
 
