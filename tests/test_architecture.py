@@ -24,6 +24,8 @@ LEARNING_MAY_USE = {
     "errors",
     "offline",
     "machine",
+    "golf",
+    "deconvolution",
     "bands",
     "files",
     "metrics",

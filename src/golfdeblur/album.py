@@ -167,13 +167,20 @@ class Manifest:
 
 
 def determines(
-    model: Model, steps: int, *, self_ensemble: bool, strength: float, keep_sharp: bool, int8: bool
+    model: Model,
+    steps: int,
+    *,
+    blur: dict[str, Any],
+    self_ensemble: bool,
+    strength: float,
+    keep_sharp: bool,
+    int8: bool,
 ) -> dict[str, Any]:
     """Return what determines the results of `model`; with `int8` its 8-bit networks compute them."""
     files = model.weights.networks.items()
-    hashes = {letter: file.int8_sha256 if int8 else file.sha256 for letter, file in files}
+    hashes = {letter: (file.int8_sha256 if int8 else "") or file.sha256 for letter, file in files}
     how = {"self_ensemble": self_ensemble, "strength": strength, "keep_sharp": keep_sharp}
-    return {"networks": hashes, "steps": steps, **how}
+    return {"networks": hashes, "steps": steps, **blur, **how}
 
 
 def file_hash(path: Path) -> str:

@@ -24,7 +24,7 @@ STOP_BELOW = 0.1 / 255
 
 
 NEARNESS, NEARNESS_OF_NOISE = 1.5e-3, 60.0
-"""How firmly the first stroke's data step holds x_mid to x_0: the first where there is no noise, and what noise adds."""
+"""How firmly the first stroke's data step holds x_mid to x_0: without noise, and what noise adds."""
 
 NEARNESS_IN_LINEAR = 0.5
 """Of that in linear light, where shadows have smaller differences."""
@@ -47,7 +47,7 @@ def nearness(noise: float, stroke: int, *, linear: bool) -> float:
 
 
 def level(noise: float, stroke: int) -> float:
-    """Return the level of noise that G is told at `stroke`: it falls as `nearness` grows, as in half-quadratic splitting.
+    """Return the level of noise that G is told at `stroke`; it falls as `nearness` grows.
 
     Source: Zhang et al., "Plug-and-play image restoration with deep denoiser prior" (2021), where rho is the
     noise's variance over the level's square.
@@ -77,7 +77,8 @@ def strokes(
 ) -> Iterator[Stroke]:
     """Yield x_0 = F(y), then x_1, ..., x_steps of the stroke `g`, fewer if one changes less than `stop_below`.
 
-    Without `g` there is x_0 alone, and where `g` returns None what came before it was the last. `y` is (B, 3, H, W) float32 in [0, 1]. The iterates are not clipped, as in training.
+    Without `g` there is x_0 alone, and where `g` returns None what came before it was the last. `y` is
+    (B, 3, H, W) float32 in [0, 1]. The iterates are not clipped, as in training.
     Raises ConfigError for negative or more than 100 steps.
     """
     check_steps(steps)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from golfdeblur import DEFAULT_MODEL, machine
+from golfdeblur import DEFAULT_MODEL, machine, runtimes
+from golfdeblur.deconvolution.kernel import Kernel
+from golfdeblur.deconvolution.uniformity import Explanation
 from golfdeblur.engine import budget, passes
-from golfdeblur.engine.deconvolving import Deconvolution
+from golfdeblur.engine.deconvolving import BLURS, Deconvolution
 from golfdeblur.engine.ensemble import mean_of_turns
 from golfdeblur.engine.passes import Restored, Stages
 from golfdeblur.engine.runner import Runner, open_runner
@@ -19,6 +21,7 @@ from golfdeblur.files.kinds import as_picture
 from golfdeblur.files.names import default_output
 from golfdeblur.files.picture import Picture
 from golfdeblur.golf import STEPS, STOP_BELOW, check_steps
+from golfdeblur.runtimes import Session
 from golfdeblur.weights import Weights, find_weights
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ class Model:
     """None in a model without a corrector."""
     max_memory: int | None = None
     """Bytes that the process may take; None: half of what is free when a picture comes."""
+    finder: Session | None = None
+    """The network that finds kernels, in a model that has one."""
     threads: int | None = None
     """How many compute at once; None: GOLF_THREADS, or as many as the process may use (`machine.threads`)."""
 
@@ -54,25 +59,31 @@ class Model:
         self,
         picture: Kind,
         *,
+        blur: str = "auto",
+        kernel: Kernel | None = None,
+        light: str = "auto",
         steps: int = STEPS,
         self_ensemble: bool = False,
-        deconvolution: Deconvolution | None = None,
         strength: float = 1.0,
         output: str | Path | None = None,
         overwrite: bool = False,
     ) -> Kind:
         """Return the deblurred picture, of the same kind, size and depth as `picture`.
 
+        `blur` is `scene` (F alone takes out what moved), `shake` (one kernel is read and taken out of the whole
+        picture) or `auto` (`shake` where `explain` says that one kernel does it); a `kernel` that is given is taken
+        out. `light`, `linear` or `srgb`, says where a blur is a convolution.
+
         A path gives a path: the result is written to `output`, or beside the input as NAME-deblurred.SUFFIX, and only
         with `overwrite` over a file that is there. An array is (H, W) or (H, W, C), uint8, uint16 or float in [0, 1];
-        alpha, its last of 2 or 4 channels, stays as it is. `self_ensemble`, `deconvolution` and `strength` are
-        as in `restore`. Raises ImageError for what is not an image, ConfigError for an `output` where nothing is
+        alpha, its last of 2 or 4 channels, stays as it is. `self_ensemble` (which knows scenes only) and `strength`
+        are as in `restore`. Raises ImageError for what is not an image, ConfigError for an `output` where nothing is
         written.
         """
         how: Any = {
             "steps": steps,
             "self_ensemble": self_ensemble,
-            "deconvolution": deconvolution,
+            "deconvolution": None if self_ensemble or not steps else self.deconvolution(blur, kernel, light),
             "strength": strength,
         }
         if isinstance(picture, str | Path):
@@ -88,11 +99,44 @@ class Model:
         source, like = as_picture(picture)
         return like(self.restore(source, **how).picture)
 
-    def strokes(self, picture: Kind, *, steps: int = STEPS) -> Iterator[Kind]:
-        """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures."""
+    def strokes(
+        self,
+        picture: Kind,
+        *,
+        blur: str = "auto",
+        kernel: Kernel | None = None,
+        light: str = "auto",
+        steps: int = STEPS,
+    ) -> Iterator[Kind]:
+        """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures. Arguments as in `deblur`."""
         source, like = (image.read(picture), lambda p: p) if isinstance(picture, str | Path) else as_picture(picture)
-        for restored in self.restore_each(source, steps=steps):
+        asked = self.deconvolution(blur, kernel, light) if steps else None
+        for restored in self.restore_each(source, steps=steps, deconvolution=asked):
             yield like(restored.picture)
+
+    def explain(self, picture: Kind, *, light: str = "auto") -> Explanation:
+        """Return the kernel that is read from `picture`, and whether it explains all of it, in numbers and a sentence.
+
+        Raises ConfigError where the picture is too large to be deconvolved in this memory.
+        """
+        source = image.read(picture) if isinstance(picture, str | Path) else as_picture(picture)[0]
+        stages, plan = self._planned(source, 1)
+        return passes.explain(source, stages, plan, Deconvolution(light=light), g=self.corrector, finder=self.finder)
+
+    def deconvolution(self, blur: str, kernel: Kernel | None = None, light: str = "auto") -> Deconvolution | None:
+        """Return what `restore` is to be told for these arguments of `deblur`. Raises ConfigError for unknown ones."""
+        if blur not in BLURS:
+            raise ConfigError(f"Blur '{blur}' is unknown; use {', '.join(BLURS)}.")
+        if kernel is not None:
+            return Deconvolution(kernel, light)
+        if blur == "shake":
+            return Deconvolution(light=light)
+        return Deconvolution(light=light, decides=True) if blur == "auto" and self.corrector else None
+
+    @property
+    def corrector(self) -> Runner | None:
+        """G, if it was trained for strokes that deconvolve."""
+        return self.g if self.g is not None and self.weights.g is not None and self.weights.g.takes_level else None
 
     def restore(
         self,
@@ -111,8 +155,9 @@ class Model:
         instead, each with statistics of its own: close to the full frame's result, but not equal (docs/performance.md).
         With `self_ensemble` it is the mean over the picture turned and mirrored in all eight ways: eight times the
         work for 0.1 to 0.3 dB (MODEL_CARD.md). With a `deconvolution` the strokes deconvolve with one kernel for the
-        whole picture, given or read from it, instead of G. `strength` is the result's share in the blend with the
-        input, 0 to 1. Raises ConfigError if the budget is too small, for both together, and for other strengths.
+        whole picture, given or read from it; without, a G that was trained for that has nothing to do. `strength` is
+        the result's share in the blend with the input, 0 to 1. Raises ConfigError if the budget is too small, for both
+        together, and for other strengths.
         """
         check_strength(strength)
         if deconvolution is not None:
@@ -136,8 +181,9 @@ class Model:
         Where whole frames do not fit into memory, each of them starts at F again. Raises what `restore` raises.
         """
         stages, plan = self._planned(picture, steps)
-        if deconvolution is not None:
-            yield from passes.deconvolve_each(picture, stages, plan, deconvolution, stop_below=STOP_BELOW)
+        if deconvolution is not None and (plan.is_whole or not deconvolution.decides):
+            networks: Any = {"g": self.corrector, "finder": self.finder}
+            yield from passes.deconvolve_each(picture, stages, plan, deconvolution, **networks, stop_below=STOP_BELOW)
             return
         if not plan.is_whole:
             yield from (self.restore(picture, steps=count) for count in range(len(stages.each)))
@@ -146,7 +192,7 @@ class Model:
 
     def _planned(self, picture: Picture, steps: int, held_bytes: int = 0) -> tuple[Stages, budget.Plan]:
         check_steps(steps)
-        stages = Stages(self.f, self.g, steps)
+        stages = Stages(self.f, None if self.corrector else self.g, steps)
         most = budget.default_budget() if self.max_memory is None else self.max_memory
         return stages, budget.plan(stages.need(picture, held_bytes), most)
 
@@ -183,5 +229,7 @@ def load(
 def _ready(weights: Weights, runtime: str, max_memory: int | None, threads: int | None) -> Model:
     with machine.using(threads):
         f, g = (None if file is None else open_runner(file, runtime) for file in (weights.f, weights.g))
+        # So small that it is computed alike in every runtime.
+        k = None if weights.k is None else runtimes.open_network("onnxruntime", weights.k.content())
     assert f is not None
-    return Model(weights, f, g, max_memory, threads)
+    return Model(weights, f, g, max_memory, k, threads)

@@ -42,6 +42,11 @@ class NetworkFile:
     int8_path: Path | None = None
     int8_sha256: str = ""
 
+    @property
+    def takes_level(self) -> bool:
+        """It is told how strong the noise is, in a fourth channel: a G for strokes that deconvolve."""
+        return bool(self.spec.get("level"))
+
     def content(self) -> bytes:
         """Return the ONNX file. Raises WeightsError if it cannot be read or does not match its sha256."""
         return _checked(self.path, self.sha256)
@@ -74,6 +79,8 @@ class Weights:
     f: NetworkFile
     g: NetworkFile | None
     """None in a model without a corrector."""
+    k: NetworkFile | None = None
+    """The network that finds kernels (`deconvolution.estimation.maps`), if the model has one."""
     data: str = ""
     """What it was trained on."""
     scores: dict[str, Score] = field(default_factory=dict)
@@ -85,8 +92,8 @@ class Weights:
 
     @property
     def networks(self) -> dict[str, NetworkFile]:
-        """F and G, if there is one, by their letters."""
-        return {"F": self.f} if self.g is None else {"F": self.f, "G": self.g}
+        """F, and G and K if there are any, by their letters."""
+        return {letter: file for letter, file in (("F", self.f), ("G", self.g), ("K", self.k)) if file is not None}
 
 
 def embedded_names() -> list[str]:
@@ -120,6 +127,7 @@ def _described(folder: Path, config: dict[str, Any]) -> Weights:
         folder,
         _network_file(folder, networks["F"]),
         _network_file(folder, networks["G"]) if "G" in networks else None,
+        _network_file(folder, networks["K"]) if "K" in networks else None,
         config.get("data", ""),
         {name: Score(x["psnr"], x["input_psnr"], x["images"]) for name, x in config.get("scores", {}).items()},
     )

@@ -51,8 +51,9 @@ def deblur_command(
         bool, typer.Option("--keep-sharp", help="Copy photos that are not blurred, or get no sharper, as they are.")
     ] = False,
     blur: Annotated[
-        str, typer.Option(help="scene: F and G. shake: one kernel for the whole photo is read from it and taken out.")
-    ] = "scene",
+        str,
+        typer.Option(help="scene: what moved. shake: one kernel for the whole photo, read from it. auto: as it finds."),
+    ] = "auto",
     kernel: Annotated[Path | None, typer.Option(help="Take this blur out: a .npy, .png or .tif of its kernel.")] = None,
     motion: Annotated[
         str | None, typer.Option(help="Take a straight motion out: LENGTH,ANGLE in px and degrees.")
@@ -77,7 +78,7 @@ def deblur_command(
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
     from golfdeblur import album
     from golfdeblur.cli import files
-    from golfdeblur.cli.blurs import asked_for
+    from golfdeblur.cli.blurs import kernel_of
     from golfdeblur.model import check_strength, load
 
     check_strength(strength)
@@ -88,16 +89,19 @@ def deblur_command(
         raise ConfigError("--self-ensemble writes the mean only; leave it or --strokes out.")
     if strokes and recursive:
         raise ConfigError("--strokes is for single photos, whose names are given; leave it or -r out.")
-    deconvolution = asked_for(blur, kernel=kernel, motion=motion, disc=disc, light=light)
-    if deconvolution is not None and (self_ensemble or not steps):
+    taken_out = kernel_of(kernel=kernel, motion=motion, disc=disc, light=light)
+    told = taken_out is not None or blur == "shake"
+    if told and (self_ensemble or not steps):
         raise ConfigError("A deconvolution needs --steps 1 or more and no --self-ensemble; leave one of them out.")
-    if deconvolution is not None and recursive:
-        raise ConfigError("One kernel is for single photos, whose names are given; leave it or -r out.")
-    if save_kernel is not None and (deconvolution is None or len(inputs) != 1):
-        raise ConfigError("--save-kernel is for one input with --blur shake, --kernel, --motion or --disc.")
+    if taken_out is not None and blur == "scene":
+        raise ConfigError("--blur scene takes no kernel out; leave it, or --kernel, --motion and --disc out.")
+    if save_kernel is not None and (blur == "scene" or len(inputs) != 1 or recursive):
+        raise ConfigError("--save-kernel is for one input whose kernel is read or given; leave it out.")
     how = files.How(
         steps,
-        deconvolution=deconvolution,
+        blur=blur,
+        kernel=taken_out,
+        light=light,
         save_kernel=save_kernel,
         self_ensemble=self_ensemble,
         strength=strength,
@@ -117,6 +121,7 @@ def deblur_command(
             self_ensemble=self_ensemble,
             strength=strength,
             keep_sharp=keep_sharp,
+            blur=how.blur_settings,
             int8=runtime.endswith("int8"),
         )
         files.deblur_folder(loaded, found, album.Manifest(cast(Path, out_dir), settings), how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import sys
 import time
@@ -34,7 +35,9 @@ class How:
     """What the options say of every image."""
 
     steps: int
-    deconvolution: Deconvolution | None
+    blur: str
+    kernel: Kernel | None
+    light: str
     save_kernel: Path | None
     self_ensemble: bool
     strength: float
@@ -44,6 +47,18 @@ class How:
     as_json: bool
     quiet: bool
     verbose: bool
+
+    @property
+    def blur_settings(self) -> dict[str, Any]:
+        """What `album.determines` is told of the blur."""
+        taps = None if self.kernel is None else hashlib.sha256(self.kernel.taps.tobytes()).hexdigest()
+        return {"blur": self.blur, "kernel": taps, "light": self.light}
+
+    def deconvolution(self, model: Model) -> Deconvolution | None:
+        """Return what `Model.restore` is told."""
+        if self.self_ensemble or not self.steps:
+            return None
+        return model.deconvolution(self.blur, self.kernel, self.light)
 
     def say(self, report: dict[str, Any]) -> None:
         """Print the report of one image."""
@@ -173,7 +188,7 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
             picture,
             steps=how.steps,
             self_ensemble=how.self_ensemble,
-            deconvolution=how.deconvolution,
+            deconvolution=how.deconvolution(model),
             strength=how.strength,
         )
     kept = why_keep(model, picture, restored) if how.keep_sharp else None
@@ -197,9 +212,7 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         "corrections": len(restored.changes) - 1,
         "settled": restored.settled,
         "kept": kept,
-        "kernel": None
-        if restored.kernel is None
-        else {"extent_px": round(restored.kernel.extent_px, 1), "light": restored.kernel.light},
+        **_found(restored),
         "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
         "strip": str(sheet) if how.with_strokes else None,
         "seconds": round(written_at - started, 3),
@@ -216,7 +229,7 @@ def _write_strokes(model: Model, picture: Picture, files: list[Path], sheet: Pat
     restored: list[Restored] = []
 
     def written() -> Iterator[Picture]:
-        strokes = model.restore_each(picture, steps=len(files) - 1, deconvolution=how.deconvolution)
+        strokes = model.restore_each(picture, steps=len(files) - 1, deconvolution=how.deconvolution(model))
         for path, made in zip(files, strokes, strict=False):  # it may settle
             image.write(made.picture, path, force=how.force)
             restored[:] = [made]
@@ -226,11 +239,26 @@ def _write_strokes(model: Model, picture: Picture, files: list[Path], sheet: Pat
     return restored[0]
 
 
+def _found(restored: Restored) -> dict[str, Any]:
+    """Return what was read of the blur, and the kernel that was taken out."""
+    kernel, read = restored.kernel, restored.explanation
+    return {
+        "found": None
+        if read is None
+        else {"sentence": read.sentence, "left": round(read.left, 4), "halo": round(read.halo, 4)},
+        "kernel": None if kernel is None else {"extent_px": round(kernel.extent_px, 1), "light": kernel.light},
+    }
+
+
 def _sentence(report: dict[str, Any], *, verbose: bool) -> str:
     words = f"Left as it is: {report['kept']}" if report["kept"] else "Deblurred"
     if report["kernel"] and not report["kept"]:
-        words = f"Deconvolved: one blur of {report['kernel']['extent_px']:.0f} px, the same everywhere, taken out"
+        count = report["corrections"]
+        words = f"Deblurred: one blur of {report['kernel']['extent_px']:.0f} px, the same everywhere, in {count} "
+        words += "stroke" if count == 1 else "strokes"
     lines = [f"{report['output']}  {words}, {report['seconds']:.1f} s", *_remarks(report)]
+    if verbose and report["found"]:
+        lines.append(f"Found: {report['found']['sentence']}.")
     return "\n  ".join([*lines, _figures(report)] if verbose else lines)
 
 

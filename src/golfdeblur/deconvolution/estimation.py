@@ -8,7 +8,7 @@ L0 sparse representation" (2013), for the flattening.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +26,20 @@ GAMMA = 2.0
 FLATTENING = 4e-3
 FLATTENING_GROWTH, FLATTENING_END = 2.8, 1e3
 TV_WEIGHT = 2e-3
-CUT = 0.05
-"""Taps below this share of the highest are noise."""
+CUT, CUT_FOUND = 0.05, 0.03
+"""Taps below this share of the highest are noise: of a least squares' kernel, and of one that a network found."""
 
 SMALLEST_PART = 0.1
 """Taps that hang together but hold less than this share of the light are noise."""
 
-READINGS = 4
+READINGS, REFINING_READINGS = 4, 2
 CONJUGATE_GRADIENTS = 25
+
+FINDER_PX, FINDER_NOISE_SCALE = 51, 20.0
+"""Side of the maps that the network which finds kernels sees, and how many times the noise it is told."""
+
+MIDDLE_PX = 3.0
+"""So far from the middle of a map reaches what noise does to it."""
 
 
 @dataclass
@@ -61,22 +67,84 @@ class _Window:
         return fourier.continued(np.clip(x[: self.y.shape[0], : self.y.shape[1]], 0, 1), 2 * self.side)
 
 
-def read_taps(x: np.ndarray, y: np.ndarray, side: int) -> np.ndarray:
+def read_taps(
+    x: np.ndarray, y: np.ndarray, side: int, *, first: np.ndarray | None = None, noise: float = 0.0
+) -> np.ndarray:
     """Return the taps, (side, side) float32 of sum 1, of the kernel that blurs `x` to `y`, (H, W) planes in [0, 1].
 
-    `side` is odd. The taps lie so that the restored picture lies where `x` does.
+    `side` is odd. The taps lie so that the restored picture lies where `x` does. With `first`, the taps of a guess,
+    two readings refine that; otherwise four begin with the edges of `x`. `noise` is the standard deviation in `y`.
     """
     window = _Window.of(y, side)
-    sharpened, threshold, taps = window.continued(x), None, np.empty(0)
-    for reading in range(READINGS):
+    sharpened = window.continued(x) if first is None else _flattened(window, first)
+    threshold, taps = None, np.empty(0)
+    readings = READINGS if first is None else REFINING_READINGS
+    for reading in range(readings):
         edges, threshold = _strong(window.edges(sharpened), EDGES_PER_PX * side, threshold)
         taps = tidied(_least_squares(window, edges))
-        if reading < READINGS - 1:
+        if reading < readings - 1:
             sharpened = _flattened(window, taps)
         threshold /= LOOSER
-    restored = total_variation(y, taps, TV_WEIGHT)
+    restored = total_variation(y, taps, max(TV_WEIGHT / 2, 0.25 * noise) if noise else TV_WEIGHT)
     taps = tidied(_least_squares(window, window.edges(window.continued(restored))))
     return placed(taps, x, y)
+
+
+def maps(x: np.ndarray, y: np.ndarray, x_half: np.ndarray, y_half: np.ndarray, noise: float) -> np.ndarray:
+    """Return what the network that finds kernels sees of a picture, (4, FINDER_PX, FINDER_PX) float32.
+
+    `x` is F's result and `y` the blurry picture, (H, W) planes of light; then the same at half the size. The maps: the
+    least squares' kernel on all strong edges of `x`; that at half the size, enlarged; the autocorrelation of y's
+    gradients; and the noise. Where there is noise the first two have a peak in the middle that hides the kernel from
+    a threshold: F keeps much of y's noise, and noise is like itself.
+    """
+    small = FINDER_PX // 4 * 2 + 1
+    window = _Window.of(y, FINDER_PX)
+    power = sum(s.real**2 + s.imag**2 for s in window.spectra)
+    return np.stack(
+        [
+            _scaled(_at_once(window, x)),
+            _scaled(enlarged(np.maximum(_at_once(_Window.of(y_half, small), x_half), -1), FINDER_PX)),
+            _scaled(_correlation(power, window.wrapped.shape, FINDER_PX // 2)),
+            np.full((FINDER_PX, FINDER_PX), FINDER_NOISE_SCALE * noise),
+        ]
+    ).astype(np.float32)
+
+
+def found(given: np.ndarray, finder: Callable[[np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the taps that the network `finder` finds in `maps`, the mean over all eight turns, where `x` wants them.
+
+    `finder` maps (B, 4, n, n) to kernels of sum 1, (B, 1, n, n).
+    """
+    turned = [np.rot90(m, turn, (1, 2)) for m in (given, given[:, :, ::-1]) for turn in range(4)]
+    kernels = finder(np.ascontiguousarray(np.stack(turned)))[:, 0]
+    back = [np.rot90(k, -turn) for k, turn in zip(kernels, (*range(4), *range(4)), strict=True)]
+    taps = sum(back[:4]) + sum(k[:, ::-1] for k in back[4:])
+    return placed(tidied(taps / 8, CUT_FOUND), x, y)
+
+
+def enlarged(taps: np.ndarray, side: int) -> np.ndarray:
+    """Return square taps at twice the resolution, linearly between the old ones, of sum 1, cut or padded to `side`."""
+    old = len(taps)
+    new = 2 * old + 1
+    place = (np.arange(new) - new // 2) / 2 + old // 2
+    weights = np.maximum(0, 1 - abs(place[:, None] - np.arange(old)))
+    made = weights @ taps @ weights.T
+    cut = (new - side) // 2
+    made = made[cut : cut + side, cut : cut + side] if cut > 0 else np.pad(made, -cut)
+    return made / made.sum()
+
+
+def _at_once(window: _Window, x: np.ndarray) -> np.ndarray:
+    edges, _ = _strong(window.edges(window.continued(x)), EDGES_PER_PX * window.side, None)
+    return _least_squares(window, edges)
+
+
+def _scaled(plane: np.ndarray) -> np.ndarray:
+    """Return a map whose greatest value outside of its middle is 1; what goes far beyond that is cut off."""
+    places = np.arange(len(plane)) - len(plane) // 2
+    outside = np.hypot(places[:, None], places) > MIDDLE_PX
+    return np.clip(plane / max(float(plane[outside].max()), 1e-9), -1, 3)
 
 
 def _strong(edges: Sequence[np.ndarray], count: int, threshold: float | None) -> tuple[list[np.ndarray], float]:
@@ -143,9 +211,9 @@ def _flattened(window: _Window, taps: np.ndarray) -> np.ndarray:
     return z
 
 
-def tidied(taps: np.ndarray) -> np.ndarray:
+def tidied(taps: np.ndarray, cut: float = CUT) -> np.ndarray:
     """Return `taps` without what is noise, of sum 1 and float32; a single tap in the middle where nothing is left."""
-    taps = np.where(taps >= CUT * taps.max(), taps, 0)
+    taps = np.where(taps >= cut * taps.max(), taps, 0)
     if taps.sum() > 0:
         taps = taps / taps.sum()
         parts = _connected(taps > 0)

@@ -1,9 +1,8 @@
-"""Strokes that deconvolve: read the kernel from (x_{i-1}, y), step towards k * x = y, correct with G (eqs. 2 and 5)."""
+"""Strokes that deconvolve: read the kernel from (x_0, y), step towards k * x = y, correct with G (eqs. 2 and 5)."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,11 @@ from golfdeblur.deconvolution import estimation, fourier, light, uniformity
 from golfdeblur.deconvolution.data_term import DataTerm, noise_level, total_variation
 from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.deconvolution.uniformity import Explanation
+from golfdeblur.engine import scales
 from golfdeblur.engine.faded import faded
 from golfdeblur.engine.runner import Runner
 from golfdeblur.errors import ConfigError
+from golfdeblur.runtimes import Network
 
 SIDE_PX = 51
 """The side of a kernel that is read; a longer shake is not found."""
@@ -50,7 +51,7 @@ class Deconvolution:
     """What is to be deconvolved: with which kernel, or in which light one is read from the picture."""
 
     kernel: Kernel | None = None
-    """None: it is read, again at every stroke."""
+    """None: it is read before the first stroke; later readings lost 0.1 to 0.3 dB (research/2026-12.md)."""
     light: str = "auto"
     """`auto` takes the light whose result F would change least."""
     decides: bool = False
@@ -62,15 +63,24 @@ class Deconvolution:
 
 
 class Deconvolver:
-    """The strokes of one picture `y`, (1, 3, H, W) float32; `f` is F, which judges them; without `g` TV is the prior."""
+    """The strokes of one picture `y`, (1, 3, H, W) float32.
+
+    `f` is F, which judges them; without `g` TV is the prior, and without `finder` edges alone tell the kernel.
+    """
 
     def __init__(
-        self, y: np.ndarray, f: Callable[[np.ndarray], np.ndarray], asked: Deconvolution, *, g: Runner | None = None
+        self,
+        y: np.ndarray,
+        f: Network,
+        asked: Deconvolution,
+        *,
+        g: Runner | None = None,
+        finder: Network | None = None,
     ) -> None:
-        self.y, self.f, self.g = y, f, g
+        self.y, self.f, self.g, self.finder = y, f, g, finder
         self.asked = asked
         self.kernel = asked.kernel
-        """The kernel of the last stroke."""
+        """What the strokes deconvolve with."""
         self.explanation: Explanation | None = None
         """What was found before the first stroke, if a kernel was read."""
         self.noise = noise_level(_middle(y, NOISE_PX))
@@ -79,16 +89,11 @@ class Deconvolver:
     def __call__(self, x: np.ndarray) -> np.ndarray | None:
         """Return the next iterate after `x`, of its shape, not clipped; None where a kernel is not to be trusted."""
         self._stroke += 1
-        if self.asked.kernel is None:
-            if self._stroke == 1:
-                self.explanation = self.explained(x)
-                self.kernel = self.explanation.kernel
-                if self.asked.decides and not self.explanation.uniform:
-                    return None
-            else:
-                assert self.kernel is not None
-                self.kernel = self._read(x, self.kernel.light, again=True)
-        assert self.kernel is not None
+        if self.kernel is None:
+            self.explanation = self.explained(x)
+            if self.asked.decides and not self.explanation.uniform:
+                return None
+            self.kernel = self.explanation.kernel
         overlap = min(4 * len(self.kernel.taps), PART_PX // 2)
 
         def both(top: int, end: int) -> np.ndarray:
@@ -99,20 +104,40 @@ class Deconvolver:
         return np.concatenate(list(faded(part, both, size, side=PART_PX, overlap=overlap)), axis=2)
 
     def explained(self, x0: np.ndarray) -> Explanation:
-        """Return the kernel that F's result `x0` and y tell, in the light that F likes best, and whether it will do."""
-        window = self._window(x0)
-        y, before = self.y[:, :, *window], x0[:, :, *window]
+        """Return the kernel that F's result `x0` and y tell, and whether it will do.
+
+        Of several candidates, in either light, it is the one whose result F would change least.
+        """
+        window = busiest(light.luminance(np.clip(x0[0], 0, 1)), WINDOW_PX)
+        y, before = (np.ascontiguousarray(p[(slice(None), slice(None), *window)]) for p in (self.y, x0))
         lights = light.LIGHTS if self.asked.light == "auto" else (self.asked.light,)
-        found = []
-        for name in lights:
-            kernel = self._read(x0, name)
-            made = np.clip(self._part(np.concatenate([y, before], 1), kernel=kernel, stroke=1), 0, 1)
-            judged = _middle(made, JUDGED_PX)
-            left = uniformity.left_to_do(self.f(judged) - judged, _middle(before, JUDGED_PX) - _middle(y, JUDGED_PX))
-            planes = (light.luminance(np.clip(x[0], 0, 1)) for x in (made, before))
-            halo = uniformity.halo(*planes, border=len(kernel.taps) // 2)
-            found.append(Explanation(kernel, left, halo))
-        return min(found, key=lambda explanation: explanation.left)
+        judged = [self._judged(taps, name, y, before) for name in lights for taps in self._candidates(name, y, before)]
+        best = min(judged, key=lambda explanation: explanation.left)
+        if self.finder is None:
+            return best
+        refined = self._read(best.kernel.light, y, before, first=best.kernel.taps)
+        return min(best, self._judged(refined, best.kernel.light, y, before), key=lambda explanation: explanation.left)
+
+    def _candidates(self, name: str, y: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
+        """Return the taps that may blur x to y, (1, 3, H, W), in light `name`."""
+        if self.finder is None or min(y.shape[2:]) < 2 * estimation.FINDER_PX:
+            return [self._read(name, y, x)]
+        small = scales.half(y, multiple=2)
+        planes = [_grey(p, name) for p in (x, y, self.f(small), small)]
+        return [estimation.found(estimation.maps(*planes, self.noise), self.finder, planes[0], planes[1])]
+
+    def _read(self, name: str, y: np.ndarray, x: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
+        side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)
+        return estimation.read_taps(_grey(x, name), _grey(y, name), side, first=first, noise=self.noise)
+
+    def _judged(self, taps: np.ndarray, name: str, y: np.ndarray, x0: np.ndarray) -> Explanation:
+        """Make a stroke of the window with these taps, and ask F and the edges what they think of it."""
+        kernel = Kernel(taps, name)
+        made = np.clip(self._part(np.concatenate([y, x0], 1), kernel=kernel, stroke=1), 0, 1)
+        shown = _middle(made, JUDGED_PX)
+        left = uniformity.left_to_do(self.f(shown) - shown, _middle(x0, JUDGED_PX) - _middle(y, JUDGED_PX))
+        halo = uniformity.halo(_grey(made), _grey(x0), border=len(kernel.taps) // 2)
+        return Explanation(kernel, left, halo)
 
     def _part(self, both: np.ndarray, *, kernel: Kernel, stroke: int) -> np.ndarray:
         """Make a stroke of a part of the picture: y and x_{i-1} in six channels."""
@@ -125,16 +150,10 @@ class Deconvolver:
         told = np.full_like(middle[:, :1], golf.LEVEL_SCALE * golf.level(self.noise, stroke))
         return self.g(np.concatenate([np.clip(middle, -0.5, 1.5), told], 1))
 
-    def _window(self, x: np.ndarray) -> tuple[slice, slice]:
-        return busiest(light.luminance(np.clip(x[0], 0, 1)), WINDOW_PX)
 
-    def _read(self, x: np.ndarray, name: str, *, again: bool = False) -> Kernel:
-        """Read the kernel in light `name` from `x`, or from F at half the size the first time."""
-        window = self._window(x)
-        sharper, blurry = (light.luminance(np.clip(p[0][:, *window], 0, 1)) for p in (x, self.y))
-        side = min(SIDE_PX, (min(blurry.shape) - 1) // 2 * 2 + 1)
-        taps = estimation.read_taps(light.into(sharper, name), light.into(blurry, name), side)
-        return Kernel(taps, name)
+def _grey(x: np.ndarray, name: str = "srgb") -> np.ndarray:
+    """Return the luminance of (1, 3, H, W), clipped, in light `name`."""
+    return light.into(light.luminance(np.clip(x[0], 0, 1)), name)
 
 
 def deconvolved(y: np.ndarray, *, kernel: Kernel) -> np.ndarray:

@@ -18,8 +18,9 @@ def faded(
 ) -> Iterator[np.ndarray]:
     """Apply `network` in tiles of `side` pixels that fade linearly into each other over `overlap` pixels or more.
 
-    `rows(top, bottom)` gives the rows of an image of `size` = (width, height), (B, C, bottom - top, W) each, and
-    `network` may make another number of channels of them; the result comes as consecutive blocks of rows, of which no more than two tiles' height are held at a time.
+    `rows(top, bottom)` gives the rows of an image of `size` = (width, height), (B, C, bottom - top, W) each;
+    `network` may make another number of channels of them. The result comes as consecutive blocks of rows, of which
+    no more than two tiles' height are held at a time.
     """
     width, height = size
     tops, lefts = _starts(height, side, overlap), _starts(width, side, overlap)

@@ -10,6 +10,7 @@ import numpy as np
 
 from golfdeblur import bands
 from golfdeblur.deconvolution.kernel import Kernel
+from golfdeblur.deconvolution.uniformity import Explanation
 from golfdeblur.engine import scales, tiles
 from golfdeblur.engine.budget import COARSE_BYTES_PER_PX, FADED_OVERLAP_PX, Need, Plan
 from golfdeblur.engine.deconvolving import Deconvolution, Deconvolver
@@ -19,6 +20,7 @@ from golfdeblur.engine.strips import in_strips
 from golfdeblur.errors import ConfigError
 from golfdeblur.files.picture import Picture
 from golfdeblur.golf import Stroke, strokes, total_change
+from golfdeblur.runtimes import Network
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Restored:
     """The last stroke changed next to nothing, and no more were made."""
     kernel: Kernel | None = None
     """What the last stroke deconvolved with, if it did."""
+    explanation: Explanation | None = None
+    """What was read from the picture before the first stroke, if it was."""
 
     def blended(self, before: Picture, strength: float) -> Restored:
         """Return the same with `strength` of the picture, the rest from `before`; 1 is all of it."""
@@ -95,9 +99,40 @@ def restore_each(picture: Picture, stages: Stages, plan: Plan, *, stop_below: fl
 
 
 def deconvolve_each(
-    picture: Picture, stages: Stages, plan: Plan, asked: Deconvolution, *, stop_below: float
+    picture: Picture,
+    stages: Stages,
+    plan: Plan,
+    asked: Deconvolution,
+    *,
+    g: Runner | None,
+    finder: Network | None,
+    stop_below: float,
 ) -> Iterator[Restored]:
     """Yield `picture` after F and after every stroke that deconvolves. Raises ConfigError where no whole frame fits."""
+    f, deconvolver = _deconvolver(picture, stages, plan, asked, g, finder)
+    changes: list[float] = []
+    last: Restored | None = None
+    for stroke in strokes(f, deconvolver, deconvolver.y, steps=stages.steps, stop_below=stop_below):
+        if last is not None:
+            yield replace(last, explanation=deconvolver.explanation)
+        changes.append(stroke.change)
+        made = picture.repainted([stroke.pixels])
+        last = Restored(made, changes.copy(), stroke.settled, deconvolver.kernel if stroke.index else None)
+    assert last is not None
+    yield replace(last, explanation=deconvolver.explanation)  # which x_0 alone did not have yet
+
+
+def explain(
+    picture: Picture, stages: Stages, plan: Plan, asked: Deconvolution, *, g: Runner | None, finder: Network | None
+) -> Explanation:
+    """Return what is read from `picture`. Raises ConfigError where no whole frame fits."""
+    f, deconvolver = _deconvolver(picture, stages, plan, asked, g, finder)
+    return deconvolver.explained(f(deconvolver.y))
+
+
+def _deconvolver(
+    picture: Picture, stages: Stages, plan: Plan, asked: Deconvolution, g: Runner | None, finder: Network | None
+) -> tuple[Callable[[np.ndarray], np.ndarray], Deconvolver]:
     if not plan.is_whole:
         raise ConfigError("This picture is too large to be deconvolved in this memory; give more --max-memory.")
     width, height = picture.size
@@ -108,11 +143,7 @@ def deconvolve_each(
     def f(x: np.ndarray) -> np.ndarray:
         return stages.f(x, tile_px=plan.tile_px)
 
-    deconvolver, changes = Deconvolver(y, f, asked), []
-    for stroke in strokes(f, deconvolver, y, steps=stages.steps, stop_below=stop_below):
-        changes.append(stroke.change)
-        made = picture.repainted([stroke.pixels])
-        yield Restored(made, changes.copy(), stroke.settled, deconvolver.kernel if stroke.index else None)
+    return f, Deconvolver(y, f, asked, g=g, finder=finder)
 
 
 def whole_frames(picture: Picture, stages: Stages, plan: Plan, *, stop_below: float) -> Iterator[Stroke]:

@@ -97,14 +97,15 @@ def open_runner(file: NetworkFile, runtime: str = "auto") -> Runner:
     content = file.content()
     name = runtimes.resolve(runtime)
     try:
-        asked = file.int8_content() if name.endswith("int8") else content
+        # The G of the strokes has no 8-bit form.
+        asked = file.int8_content() if name.endswith("int8") and not file.takes_level else content
         session = runtimes.open_network(name, asked, file.spec)
     except ConfigError:
         if runtime != "auto":
             raise
         name = "onnxruntime"
         session = runtimes.open_network(name, content, file.spec)
-    if name in runtimes.REDUCED:
+    if name in runtimes.REDUCED and not file.takes_level:
         reference = runtimes.open_network("onnxruntime", content)
         found = runtimes.agreement_db(session, reference, multiple_px=file.multiple_px, scales=file.scales)
         if found < runtimes.REDUCED[name]:

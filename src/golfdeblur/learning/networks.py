@@ -115,8 +115,8 @@ class ResidualUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the residual of `x`, (B, 3, H, W) in [0, 1], H and W multiples of `multiple_px`.
 
-        With `level` `x` has four channels. Where there are several scales, any H and W will do, and (B, 6, H, W), multiples of one scale's cell, brings the
-        enlarged residual of half the size along.
+        With `level` `x` has four channels. Where there are several scales, any H and W will do, and (B, 6, H, W),
+        multiples of one scale's cell, brings the enlarged residual of half the size along.
         """
         return self._one_scale(x) if x.shape[1] == self.channels else self._many_scales(x, self.scales)
 

@@ -16,6 +16,7 @@ import torch.nn.functional as nf
 from torch import Tensor
 
 from golfdeblur import golf as schedule
+from golfdeblur.deconvolution.data_term import NOISE_LEVELS
 from golfdeblur.learning import camera, jpeg, kernels, uniform
 from golfdeblur.learning.objective import Objective
 from golfdeblur.learning.sources import seeded_generator
@@ -35,9 +36,6 @@ NOISE = (1e-3, 0.032)
 """White noise of those blurred in sRGB, of the pixel range [0, 1]."""
 
 JPEG, QUALITY = 0.25, (60.0, 98.0)
-LEVELS = (0.002, 0.06)
-"""The least and the most noise that G is told."""
-
 MISJUDGED = 0.3
 """By this share the noise is told wrong, in the mean."""
 
@@ -59,7 +57,7 @@ class Case:
 
 
 class StrokesObjective(Objective):
-    """The loss of one batch of sharp patches, photographed anew: the mean over all strokes of a network with `level`."""
+    """The loss of a batch of sharp patches, photographed anew: the mean over all strokes of a network with `level`."""
 
     def forward(self, y: Tensor, sharp: Tensor) -> dict[str, Tensor]:
         """Return the terms of the loss by name; `y` is not used, `sharp` is (B, 3, H, W) in [0, 1]."""
@@ -138,7 +136,7 @@ def photographed(sharp: Tensor) -> Case:
     exact = torch.rand(batch, generator=generator) < EXACT
     read = [k if true else disturbed(k.cpu(), generator).to(k) for k, true in zip(kernel, exact, strict=True)]
     wrong = (1 + MISJUDGED * torch.randn(batch, generator=generator)).clamp(0.5, 1.8).to(y)
-    noise = (noise_levels(y) * wrong).clamp(*LEVELS)
+    noise = (noise_levels(y) * wrong).clamp(*NOISE_LEVELS)
     return Case(y, sharp[:, :, cut, cut], torch.stack(read), linear.to(y.device), noise)
 
 

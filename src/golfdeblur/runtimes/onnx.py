@@ -80,8 +80,9 @@ def _release(session: Any) -> None:
     """Give back what the largest run took, after a small one that asks for it (always asking costs 13 %)."""
     options = onnxruntime.RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    channels = session.get_inputs()[0].shape[1]
-    session.run(None, {"x": np.zeros((1, channels, RELEASE_PX, RELEASE_PX), np.float32)}, options)
+    _, channels, *sides = session.get_inputs()[0].shape
+    height, width = (side if isinstance(side, int) else RELEASE_PX for side in sides)
+    session.run(None, {"x": np.zeros((1, channels, height, width), np.float32)}, options)
 
 
 @functools.cache
