@@ -9,7 +9,7 @@ from golfdeblur.golf import STEPS
 from golfdeblur.weights import find_weights
 
 
-class GolfDeblur(
+class GolfDeblur(  # type: ignore[call-arg]  # the mixin is not looked into
     Whole,
     PyTorchModelHubMixin,
     library_name="golfdeblur",
