@@ -6,9 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+import golfdeblur
 from golfdeblur import metrics
 from golfdeblur.errors import ConfigError
-from golfdeblur.experiments import convergence, known_kernel, pictures, prior, report
+from golfdeblur.experiments import convergence, known_kernel, pictures, prior, report, trials
 from golfdeblur.learning import uniform
 from golfdeblur.learning.networks import count_parameters
 
@@ -33,13 +34,57 @@ def test_all_of_them_run_and_report(tmp_path: Path) -> None:
     fails(golf("experiment", "prior", "--quick", "--out", tmp_path / "all"), "exists already")
 
 
+def test_a_smoke_run_says_what_it_is_and_never_that_a_claim_held(tmp_path: Path) -> None:
+    settings = report.Settings(quick=True, model="fast", seeds=2)
+    held = report.Result("x", "claim", {"one": True, "two": True}, "verdict", {"equal": float("inf")})
+    text = report.write(held, tmp_path, settings).read_text()
+    assert "smoke run" in text
+    assert "held here" not in text
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert found["held"] == "-"
+    assert found["made"]["quick"] is True
+    assert found["numbers"]["equal"] is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "answer"),
+    [({"a": True}, "yes"), ({"a": False}, "no"), ({"a": True, "b": False}, "in part"), ({}, "-")],
+)
+def test_a_claim_holds_by_its_parts(parts: dict[str, bool], answer: str) -> None:
+    assert report.Result("x", "claim", parts, "verdict", {}).answer(report.Settings()) == answer
+
+
+def test_a_report_names_model_data_version_and_seeds(tmp_path: Path) -> None:
+    for folder in ("blur", "sharp"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "set" / folder / "a.png")
+    made = report.Settings(data=tmp_path / "set").as_json()
+    weights = golfdeblur.load().weights
+    assert made["sha256"] == {"F": weights.f.sha256, "G": weights.g.sha256}
+    assert made["data"]["pairs"] == 1
+    assert made["version"] == golfdeblur.__version__
+    for folder in ("blur", "sharp"):
+        (tmp_path / "set" / folder / "a.png").rename(tmp_path / "set" / folder / "b.png")
+    assert report.Settings(data=tmp_path / "set").as_json()["data"]["sha256"] != made["data"]["sha256"]
+    text = report.section(report.Result("x", "c", {"p": False}, "v", {}), ".", report.Settings(data=tmp_path / "set"))
+    assert weights.f.sha256[:12] in text
+    assert "seeds 0 to 4" in text
+    assert "did not hold" in text
+
+
+def test_equal_images_have_no_finite_psnr() -> None:
+    x = torch.rand(3, 16, 16)
+    assert trials.mean_psnr_db(lambda y: y, [(x, x)], 8) == float("inf")
+    assert "| equal |" in report.Table("", ("psnr",), [(float("inf"),)]).markdown()
+
+
 def test_of_all_those_that_can_run_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     def needy(settings: report.Settings) -> report.Result:
         raise ConfigError("This experiment needs pairs.")
 
     for name in NAMES:
         monkeypatch.setattr(f"golfdeblur.experiments.{name.replace('-', '_')}.run", needy)
-    monkeypatch.setattr(prior, "run", lambda settings: report.Result("prior", "claim", True, "verdict", {}))
+    monkeypatch.setattr(prior, "run", lambda settings: report.Result("prior", "claim", {"part": True}, "verdict", {}))
     assert "7 of 8 experiments failed" in refused("experiment", "all", "--out", tmp_path / "all")
     assert "golf: hard: This experiment needs pairs." in capsys.readouterr().err
     assert "## prior" in (tmp_path / "all" / "report.md").read_text()
@@ -70,8 +115,11 @@ def test_the_analytic_step_lands_on_the_truth() -> None:
 def test_a_learned_gradient_beats_the_classifier() -> None:
     found = prior.run(report.Settings(seeds=1)).numbers
     assert found["accuracy"]["mean"] >= 0.98
-    assert found["learned_step_mse"]["mean"] < 0.02
-    assert found["logit_step_mse"]["mean"] > 0.3
+    assert found["learned_mse_per_image"]["mean"] < 0.02
+    assert found["logit_best_mse_per_value"]["mean"] > 0.3
+    assert found["logit_mse_per_image"]["mean"] == pytest.approx(2 * found["logit_mse_per_value"]["mean"])
+    assert found["logit_times_too_long"]["mean"] > 5
+    assert found["learned_off_on_sharp"]["mean"] > 5 * found["both_off_on_sharp"]["mean"]
 
 
 def test_integrating_the_analytic_gradient_gives_the_analytic_prior() -> None:

@@ -95,10 +95,10 @@ def experiment(
             continue
         results.append(result)
         place = out / each.value if name is Experiment.all else out
-        written = report.write(result, place)
+        written = report.write(result, place, settings)
         print(f"{each.value}: {time.perf_counter() - started:.0f} s. {result.verdict}", flush=True)
     if name is Experiment.all:
-        written = report.write_all(results, out)
+        written = report.write_all(results, out, settings)
     print(f"Report: {written}")
     if failed:
         raise GolfError(f"{failed} of {len(runs)} experiments failed, as named above; the report has the others.")

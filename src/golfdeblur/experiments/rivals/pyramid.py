@@ -64,8 +64,8 @@ def _grown(taps: np.ndarray, side: int) -> np.ndarray:
     if taps.shape[0] > 1:
         return _centred(estimation.tidied(_resized(taps, (side, side), Image.Resampling.BILINEAR)))
     out = np.zeros((side, side), np.float32)
-    out[side // 2, side // 2 : side // 2 + 2] = taps
-    return out
+    out[side // 2, side // 2 : side // 2 + 2] = 0.5
+    return estimation.tidied(out)
 
 
 def _centred(taps: np.ndarray) -> np.ndarray:
