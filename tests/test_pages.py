@@ -10,7 +10,13 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "research" / "results.json"
-SHORT = [ROOT / "README.md", ROOT / "MODEL_CARD.md", ROOT / "docs" / "paper-map.md"]
+DOCS = ["index", "gallery", "library", "tutorial-photos", "tutorial-training", "paper-map"]
+SHORT = [
+    ROOT / "README.md",
+    ROOT / "MODEL_CARD.md",
+    *(ROOT / "docs" / f"{name}.md" for name in DOCS),
+    *sorted(ROOT.glob("docs/adding/*.md")),
+]
 """The pages whose sentences are counted."""
 LINKED = [
     *SHORT[:2],
