@@ -9,13 +9,13 @@ from PIL import Image
 import golfdeblur
 from golfdeblur import metrics
 from golfdeblur.errors import ConfigError
-from golfdeblur.experiments import convergence, known_kernel, pictures, prior, report, trials
+from golfdeblur.experiments import convergence, known_kernel, pictures, prior, report, theory, trials
 from golfdeblur.learning import uniform
 from golfdeblur.learning.networks import count_parameters
 
 from .test_cli import fails, golf, refused
 
-NAMES = ["prior", "forgetting", "balance", "convergence", "gradient-field", "hard", "known-kernel", "tables"]
+NAMES = ["prior", "forgetting", "balance", "convergence", "gradient-field", "hard", "known-kernel", "tables", "theory"]
 
 
 def test_all_of_them_run_and_report(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_of_all_those_that_can_run_do(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in NAMES:
         monkeypatch.setattr(f"golfdeblur.experiments.{name.replace('-', '_')}.run", needy)
     monkeypatch.setattr(prior, "run", lambda settings: report.Result("prior", "claim", {"part": True}, "verdict", {}))
-    assert "7 of 8 experiments failed" in refused("experiment", "all", "--out", tmp_path / "all")
+    assert "8 of 9 experiments failed" in refused("experiment", "all", "--out", tmp_path / "all")
     assert "golf: hard: This experiment needs pairs." in capsys.readouterr().err
     assert "## prior" in (tmp_path / "all" / "report.md").read_text()
 
@@ -96,7 +96,7 @@ def test_unusable_data_are_refused_before_anything_runs(tmp_path: Path) -> None:
 
 def test_without_data_they_say_what_they_need(tmp_path: Path) -> None:
     fails(golf("experiment", "convergence", "--out", tmp_path / "x"), "--data")
-    for name in ("gradient-field", "hard", "known-kernel", "forgetting", "balance"):
+    for name in ("gradient-field", "hard", "known-kernel", "forgetting", "balance", "theory"):
         assert "--data" in refused("experiment", name, "--out", tmp_path / name)
 
 
@@ -162,3 +162,41 @@ def test_measures_of_pictures() -> None:
     assert pictures.histogram_distance(flat, flat) == 0
     assert pictures.histogram_distance(flat, striped) == 1
     assert pictures.histogram_distance(striped, np.roll(striped, 1, 1)) == 0
+
+
+def test_behind_the_posterior_mean_the_best_corrector_is_the_identity() -> None:
+    rows = theory.best_corrector(theory.posterior_mean, seed=1)
+    assert rows[:, 1] == pytest.approx(rows[:, 0], abs=0.06)
+    assert theory._distance(rows) < 0.01
+    assert theory._distance(theory.best_corrector(lambda y: y / 2, seed=1)) > 0.1
+
+
+def test_a_gradient_is_symmetric_and_what_has_no_symmetry_is_half() -> None:
+    rng, x = np.random.default_rng(0), np.full((1, 1, 6, 6), 0.5, np.float32)
+    matrix = rng.normal(size=(36, 36)).astype(np.float32)
+
+    def linear(m: np.ndarray):  # type: ignore[no-untyped-def]
+        return lambda v: (m @ v.ravel()).reshape(v.shape)
+
+    share = {
+        name: np.mean([theory.asymmetry(linear(m), x, rng) for _ in range(20)])
+        for name, m in (("symmetric", matrix + matrix.T), ("any", matrix), ("antisymmetric", matrix - matrix.T))
+    }
+    assert share["symmetric"] < 1e-3
+    assert 0.35 < share["any"] < 0.65
+    assert share["antisymmetric"] > 0.999
+
+
+def test_a_denoiser_points_against_noise() -> None:
+    rng, x = np.random.default_rng(0), np.full((1, 3, 40, 40), 0.5, np.float32)
+    assert theory._against_noise(lambda v: 0.5 - v, x, rng) == pytest.approx(1, abs=1e-4)
+    assert theory._against_noise(lambda v: v, x, rng) == pytest.approx(-1, abs=1e-4)
+
+
+def test_patches_of_one_distribution_cannot_be_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    noise, more, blurry = (rng.integers(0, 256, (4, 128, 128, 3)).astype(np.uint8) for _ in range(3))
+    blurry = ((blurry.astype(int) + np.roll(blurry, 1, 2)) // 2).astype(np.uint8)
+    auc, error = theory.told_apart(list(noise), list(more))
+    assert abs(auc - 0.5) < 4 * error
+    assert theory.told_apart(list(noise), list(blurry))[0] > 0.99

@@ -26,6 +26,7 @@ class Experiment(str, Enum):
     hard = "hard"
     known_kernel = "known-kernel"
     tables = "tables"
+    theory = "theory"
     all = "all"
 
 
@@ -66,6 +67,7 @@ def experiment(
             prior,
             report,
             tables,
+            theory,
         )
     out.mkdir(parents=True, exist_ok=True)
     check_new(out / "report.md", force=force)
@@ -80,6 +82,7 @@ def experiment(
         Experiment.hard: hard.run,
         Experiment.known_kernel: known_kernel.run,
         Experiment.tables: tables.run,
+        Experiment.theory: theory.run,
     }
     settings = report.Settings(quick, model, network.value, data, features, tuple(evaluations or ()), seeds)
     results, failed = [], 0
