@@ -62,7 +62,7 @@ def run(settings: Settings) -> Result:
     }
     verdict = (
         f"Behind E[sharp | y] the best G differs from the identity by {off['E[sharp | y]']:.3f} in the toy, behind "
-        f"half of y by {off['half of y']:.2f}. Of the Jacobian of r(x) {share:.2f} is antisymmetric, where {UNRELATED} is "
+        f"half of y by {off['half of y']:.2f}. Of the Jacobian of r(x) {share:.2f} is antisymmetric, {UNRELATED} being "
         f"a matrix without any symmetry. Where noise of {SIGMA} is added, r(x) changes against it with a cosine of "
         f"{cosine:.3f}. Patches of x0 and sharp ones are told apart with an AUC of {apart['x0 and sharp'][0]:.2f}, "
         f"those of an iterate and the next with {max(auc for auc, _ in between):.2f} at most (0.5: by chance)."
