@@ -68,7 +68,9 @@ def run(settings: Settings) -> Result:
         f"{gain['G']:+.2f} dB at best, F's by {gain['F']:+.2f} dB. Told the same kernel, {ahead} reaches "
         f"{classical[ahead]:.2f} dB."
     )
-    rows = [(label, float(t[-1]), best[label], int(t.argmax()) + 1) for label, t in traces.items()]
+    rows: list[tuple[str, float, float, int | None]] = [
+        (label, float(t[-1]), best[label], int(t.argmax()) + 1) for label, t in traces.items()
+    ]
     rows += [(name, value, value, None) for name, value in classical.items()]
     table = Table(
         f"Mean PSNR in dB; input {at_start:.2f}, F alone {blind:.2f}:",
