@@ -30,7 +30,7 @@ def row(result: dict[str, Any]) -> str:
         f"`{made['model']}`, F {made['sha256']['F'][:8]}, golfdeblur {made['version']}",
         result["verdict"],
     ]
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def renewed(page: str, results: list[dict[str, Any]]) -> str:

@@ -76,6 +76,7 @@ def test_equal_images_have_no_finite_psnr() -> None:
     x = torch.rand(3, 16, 16)
     assert trials.mean_psnr_db(lambda y: y, [(x, x)], 8) == float("inf")
     assert "| equal |" in report.Table("", ("psnr",), [(float("inf"),)]).markdown()
+    assert "| E[x \\| y] |" in report.Table("", ("what",), [("E[x | y]",)]).markdown()
 
 
 def test_of_all_those_that_can_run_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -188,4 +188,4 @@ def _cell(value: Any) -> str:
         return "equal"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 10 else f"{value:.2f}"
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).replace("|", "\\|")

@@ -65,7 +65,8 @@ def run(settings: Settings) -> Result:
         f"half of y by {off['half of y']:.2f}. Of the Jacobian of r(x) {share:.2f} is antisymmetric, {UNRELATED} being "
         f"a matrix without any symmetry. Where noise of {SIGMA} is added, r(x) changes against it with a cosine of "
         f"{cosine:.3f}. Patches of x0 and sharp ones are told apart with an AUC of {apart['x0 and sharp'][0]:.2f}, "
-        f"those of an iterate and the next with {max(auc for auc, _ in between):.2f} at most (0.5: by chance)."
+        f"those of an iterate and the next, which G hardly changes, with {max(auc for auc, _ in between):.2f} at most "
+        f"(0.5: by chance)."
     )
     tables = [
         Table("The toy: how far the best G is from the identity:", ("x0", "mean distance"), list(off.items())),
