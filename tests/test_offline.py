@@ -15,6 +15,8 @@ from PIL import Image
 
 import golfdeblur
 
+from .conftest import GUARD_S
+
 SOURCE = Path(golfdeblur.__file__).parent
 REPOSITORY = SOURCE.parents[1]
 CALLS_HOME = {"onnxruntime", "openvino", "openvino_telemetry"}
@@ -31,6 +33,7 @@ LOOKS_UP = re.compile(r"/etc/(resolv\.conf|hosts)")
 SENDS = re.compile(r"(?:connect|sendto|sendmsg|sendmmsg|bind)\(.*AF_INET")
 
 RECIPE = """
+model = "tiny"
 steps = 2
 lr = 1e-6
 log_every = 1
@@ -101,7 +104,7 @@ class Watched:
 
     def run(self, *command: object) -> None:
         process = self.start(*command)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=GUARD_S)
         assert process.returncode == 0, out + err
         self.check()
 
@@ -173,7 +176,6 @@ def test_video(watched: Watched, photo: np.ndarray) -> None:
     watched.golf("video", "clip.mp4", "-o", "sharp.mp4")
 
 
-@pytest.mark.timeout(600)
 def test_training_and_export(watched: Watched, photo: np.ndarray) -> None:
     pytest.importorskip("torch")
     (watched.work / "photos").mkdir()
@@ -209,7 +211,7 @@ def test_the_pages_server_listens_on_this_computer_alone(watched: Watched) -> No
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
         for child in children:
             os.kill(int(child), 2)
-        server.wait(20)
+        server.wait(GUARD_S)
     watched.check(allowed=r"(bind|sendto|sendmsg)\(.*127\.0\.0\.1|sendto\(\d+<TCP:\[127\.0\.0\.1")
 
 
