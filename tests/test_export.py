@@ -14,7 +14,8 @@ from golfdeblur.errors import WeightsError
 from golfdeblur.learning import checkpoint, export, golf, int8, networks, sums
 from golfdeblur.weights import EMBEDDED
 
-from .test_cli import fails, golf as elsewhere
+from .test_cli import fails
+from .test_cli import golf as elsewhere
 from .test_cli import here as run
 
 
