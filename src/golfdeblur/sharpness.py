@@ -20,7 +20,8 @@ GRADIENT_ROWS = 512
 def why_keep(model: Model, picture: Picture, restored: Restored) -> str | None:
     """Return why `picture` should be left as it is: it is sharp, or the result is no sharper; None if neither.
 
-    What counts is how much is left for F to change, in the picture and in the result; research/scores.md has error rates.
+    What counts is how much is left for F to change, in the picture and in the result; error rates are in
+    research/scores.md.
     """
     before = blurriness(picture, restored.changes[0])
     if before < SHARP_BELOW:
