@@ -28,9 +28,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# As many at once as there are cores, but four at most: each takes half a gigabyte.
 test: lint
-	$(BIN)/pytest -n $$($(BIN)/python -c "from golfdeblur import machine; print(min(machine.cores(), 4))")
+	$(BIN)/pytest
 
 # The fast tests with the oldest and the newest of everything, on each Python that can be had; needs uv, not torch.
 PYTHONS ?= 3.10 3.11 3.12 3.13 3.14

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from golfdeblur import machine, offline
+from golfdeblur import offline
 
 TESTS = Path(__file__).parent
 
@@ -19,9 +19,6 @@ if importlib.util.find_spec("torch") is None:  # the core and its tests do witho
     needing = re.compile(r"^(import|from) (torch|onnx|golfdeblur\.learning|golfdeblur\.experiments)\b", re.MULTILINE)
     collect_ignore = [path.name for path in TESTS.glob("test_*.py") if needing.search(path.read_text())]
 
-if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:  # they share the cores
-    for setting in (machine.SETTING, "OMP_NUM_THREADS"):
-        os.environ.setdefault(setting, str(max(1, machine.cores() // workers)))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the command does it
 offline.silence()  # for what these tests start and import themselves
 

@@ -16,7 +16,7 @@ for python in "$@"; do
     echo "Python $python, $resolution:"
     install=(uv pip install --quiet --python "$environment" --only-binary :all:)
     "${install[@]}" --resolution "$resolution" -r pyproject.toml --extra video --extra heic
-    "${install[@]}" pytest pytest-timeout pytest-xdist pyyaml scikit-image
+    "${install[@]}" pytest pytest-timeout pyyaml scikit-image
     uv pip list --python "$environment" 2>/dev/null | grep -iE "^(numpy|onnxruntime|pillow|tifffile|typer) " | xargs
     PYTHONPATH=src "$environment/bin/python" -m pytest -q -p no:cacheprovider
     ran=$((ran + 1))
