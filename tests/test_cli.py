@@ -3,7 +3,6 @@ import io
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -192,6 +191,7 @@ def test_outputs_that_cannot_be(jpeg: Path, tiny_model: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a small file system's stand-in")
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, tiny_model: Path) -> None:
+    resource = pytest.importorskip("resource")
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
 
