@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint setup clean web
+.PHONY: demo test test-slow lint setup clean web docs
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,12 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/pytest
 
+# The fast tests with the oldest and the newest of everything, on each Python that can be had; needs uv, not torch.
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
+.PHONY: test-matrix
+test-matrix:
+	tests/matrix.sh $(PYTHONS)
+
 # The page for the browser; needs node and npm.
 web/dist/index.html: $(wildcard web/src/* web/src/*/*) web/build.mjs web/pad.mjs web/package-lock.json src/golfdeblur/weights/fast/config.json
 	cd web && npm ci --no-audit --no-fund && npm run build
@@ -40,8 +46,14 @@ web: web/dist/index.html
 # With the page's tests in Debian's chromium and firefox-esr, where they are installed.
 test-slow: $(VENV)/.dev web
 	cd web && npm test
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser,docs]"
 	$(BIN)/pytest -m slow
+
+# The site, in build/site, with the page for the browser beside it (app/) where `make web` has built it.
+docs: | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site: $(CURDIR)/build/site/index.html"
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
@@ -79,3 +91,20 @@ results: $(VENV)/.dev
 	$(BIN)/python docs/pictures/before_after.py
 	$(BIN)/python docs/pictures/failures.py
 	$(BIN)/python docs/pictures/gallery.py $(DATA)
+
+# The paper's rivals on Levin's photographs, and which tool is for which blur: some twenty minutes of one core.
+RIVALS := l0 dark-channel normalised-sparsity wiener richardson-lucy tv hyper-laplacian
+.PHONY: rivals experiments
+rivals: $(VENV)/.dev
+	mkdir -p build/rivals
+	$(BIN)/python research/scripts/levin_pairs.py $(DATA) build
+	$(BIN)/golf evaluate build/levin09 --best-shift 5 --json build/rivals/levin09-fast.json --force
+	for method in $(RIVALS); do \
+	  $(BIN)/golf evaluate build/levin09 --best-shift 5 --method $$method --json build/rivals/levin09-$$method.json --force; done
+	$(BIN)/python research/scripts/which_tool.py build/rivals/*.json --into README.md docs/experiments.md
+
+# The paper's experiments of a few minutes each; `forgetting` and `balance` take half an hour.
+experiments: $(VENV)/.dev
+	for name in prior theory convergence gradient-field hard known-kernel tables; do \
+	  $(BIN)/golf experiment $$name --data $(DATA)/reds_val --out build/experiments/$$name --force; done
+	$(BIN)/python docs/experiments_table.py build/experiments

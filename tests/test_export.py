@@ -15,7 +15,8 @@ from golfdeblur.learning import checkpoint, export, golf, int8, networks, sums
 from golfdeblur.weights import EMBEDDED
 
 from .test_cli import fails
-from .test_cli import golf as run
+from .test_cli import golf as elsewhere
+from .test_cli import here as run
 
 
 @pytest.mark.parametrize("name", ["paper", "fast"])
@@ -53,7 +54,7 @@ def test_networks_of_8_bits_are_close_and_small(tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
     photo = np.random.default_rng(0).integers(0, 256, (90, 131, 3), np.uint8)  # more than the check will ask for
     Image.fromarray(photo).save(tmp_path / "photos" / "photo.png")
-    result = run(*arguments)
+    result = elsewhere(*arguments)  # libraries write to stderr past Python
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     plain, eight = (golfdeblur.load(tmp_path / "model", runtime=r) for r in ("onnxruntime", "onnxruntime-int8"))
@@ -124,7 +125,7 @@ def test_8_bits_are_spent_on_what_a_relu_lets_through_and_none_on_the_image(tmp_
     assert "Relu" not in {node.op_type for node in graph.node}  # the bytes end at zero instead
 
 
-@pytest.mark.parametrize("letter", ["F", "G"])
+@pytest.mark.parametrize("letter", ["F"])
 def test_the_embedded_networks_of_8_bits_round_alike(letter: str) -> None:
     model = onnx.load(str(EMBEDDED / "fast" / f"{letter}.int8.onnx"))
     before = model.graph.SerializeToString(deterministic=True)
@@ -168,7 +169,7 @@ def test_the_step_of_8_bits_is_as_long_as_in_float32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("which", [0, -1])
-@pytest.mark.parametrize("letter", ["F", "G"])
+@pytest.mark.parametrize("letter", ["F"])
 def test_the_float32_sums_of_the_embedded_networks_of_8_bits_are_exact(letter: str, which: int) -> None:
     model = onnx.load(str(EMBEDDED / "fast" / f"{letter}.int8.onnx"))
     convolution = [node for node in model.graph.node if node.op_type == "Conv"][which]

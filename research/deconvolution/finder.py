@@ -128,15 +128,12 @@ def train(source: Path, out: Path, minutes: float) -> None:
         optimiser.step(LR * (1 + math.cos(math.pi * done)) / 2 * min(1, (step + 1) / 50) + 1e-6)
         step += 1
         with torch.no_grad():
-            torch._foreach_lerp_(
-                list(averaged.parameters()), list(network.parameters()), 1 - min(EMA, step / (step + 9))
-            )
+            share = 1 - min(EMA, step / (step + 9))
+            torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), share)
     with torch.no_grad():
         found = averaged(maps[:held])[:, 0]
         left = distance(found, moved_onto(wanted[:held], found))
-    print(
-        f"{step} steps; of the kernels' power {float(left.mean()):.3f} is wrong, in the median {float(left.median()):.3f}"
-    )
+    print(f"{step} steps; wrong of a kernel's power: mean {float(left.mean()):.3f}, median {float(left.median()):.3f}")
     write(averaged.eval(), out)
 
 

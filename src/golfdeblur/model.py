@@ -79,6 +79,14 @@ class Model:
         alpha, its last of 2 or 4 channels, stays as it is. `self_ensemble` (which knows scenes only) and `strength`
         are as in `restore`. Raises ImageError for what is not an image, ConfigError for an `output` where nothing is
         written.
+
+        Examples:
+            >>> import golfdeblur
+            >>> from PIL import Image
+            >>> photo = Image.open("examples/walkway.jpg").crop((200, 100, 328, 196))
+            >>> sharp = golfdeblur.load().deblur(photo)
+            >>> sharp.size, sharp.mode
+            ((128, 96), 'RGB')
         """
         how: Any = {
             "steps": steps,
@@ -108,7 +116,15 @@ class Model:
         light: str = "auto",
         steps: int = STEPS,
     ) -> Iterator[Kind]:
-        """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures. Arguments as in `deblur`."""
+        """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures. Arguments as in `deblur`.
+
+        Examples:
+            >>> import golfdeblur
+            >>> import numpy as np
+            >>> model, y = golfdeblur.load(), np.linspace(0, 1, 48 * 64).reshape(48, 64)
+            >>> [x.shape for x in model.strokes(y, steps=0)]
+            [(48, 64)]
+        """
         source, like = (image.read(picture), lambda p: p) if isinstance(picture, str | Path) else as_picture(picture)
         asked = self.deconvolution(blur, kernel, light) if steps else None
         for restored in self.restore_each(source, steps=steps, deconvolution=asked):
@@ -118,6 +134,14 @@ class Model:
         """Return the kernel that is read from `picture`, and whether it explains all of it, in numbers and a sentence.
 
         Raises ConfigError where the picture is too large to be deconvolved in this memory.
+
+        Examples:
+            >>> import golfdeblur
+            >>> from PIL import Image
+            >>> photo = Image.open("examples/walkway.jpg").crop((200, 100, 456, 292))
+            >>> found = golfdeblur.load().explain(photo)
+            >>> found.uniform, found.kernel.taps.ndim
+            (False, 2)
         """
         source = image.read(picture) if isinstance(picture, str | Path) else as_picture(picture)[0]
         stages, plan = self._planned(source, 1)
@@ -158,6 +182,15 @@ class Model:
         whole picture, given or read from it; without, a G that was trained for that has nothing to do. `strength` is
         the result's share in the blend with the input, 0 to 1. Raises ConfigError if the budget is too small, for both
         together, and for other strengths.
+
+        Examples:
+            >>> import golfdeblur
+            >>> import numpy as np
+            >>> from golfdeblur.files.picture import from_samples
+            >>> picture = from_samples(np.full((48, 64, 3), 128, np.uint8))
+            >>> restored = golfdeblur.load().restore(picture, steps=0)
+            >>> restored.picture.size, len(restored.changes)
+            ((64, 48), 1)
         """
         check_strength(strength)
         if deconvolution is not None:
@@ -222,6 +255,11 @@ def load(
     `runtime` is one of `runtimes.RUNTIMES`, `max_memory` in bytes; `threads` compute at once. Raises WeightsError for
     an unknown model and for weights that do not match their checksum, ConfigError for a runtime that cannot be used
     here.
+
+    Examples:
+        >>> import golfdeblur
+        >>> golfdeblur.load("fast", runtime="onnxruntime")  # doctest: +ELLIPSIS
+        <golfdeblur.Model fast: F and G in ..., runtime onnxruntime>
     """
     return _ready(find_weights(model), runtime, max_memory, threads)
 

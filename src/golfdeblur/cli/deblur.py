@@ -115,6 +115,7 @@ def deblur_command(
     if recursive:
         found = files.folder_of(inputs, output, out_dir)
         loaded = load(model, runtime=runtime, max_memory=budget)
+        how.deconvolution(loaded)  # refuses before the first photo
         settings = album.determines(
             loaded,
             steps,

@@ -109,7 +109,7 @@ class Deconvolver:
         Of several candidates, in either light, it is the one whose result F would change least.
         """
         window = busiest(light.luminance(np.clip(x0[0], 0, 1)), WINDOW_PX)
-        y, before = (np.ascontiguousarray(p[(slice(None), slice(None), *window)]) for p in (self.y, x0))
+        y, before = (np.ascontiguousarray(p[:, :, window[0], window[1]]) for p in (self.y, x0))
         lights = light.LIGHTS if self.asked.light == "auto" else (self.asked.light,)
         judged = [self._judged(taps, name, y, before) for name in lights for taps in self._candidates(name, y, before)]
         best = min(judged, key=lambda explanation: explanation.left)
@@ -123,8 +123,9 @@ class Deconvolver:
         if self.finder is None or min(y.shape[2:]) < 2 * estimation.FINDER_PX:
             return [self._read(name, y, x)]
         small = scales.half(y, multiple=2)
-        planes = [_grey(p, name) for p in (x, y, self.f(small), small)]
-        return [estimation.found(estimation.maps(*planes, self.noise), self.finder, planes[0], planes[1])]
+        sharper, blurry, sharper_half, blurry_half = (_grey(p, name) for p in (x, y, self.f(small), small))
+        maps = estimation.maps(sharper, blurry, sharper_half, blurry_half, self.noise)
+        return [estimation.found(maps, self.finder, sharper, blurry)]
 
     def _read(self, name: str, y: np.ndarray, x: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
         side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)

@@ -52,6 +52,11 @@ def read(path: str | Path, *, largest_pixels: int = LARGEST_PIXELS) -> Picture:
     """Read an image file, turned upright by its EXIF orientation.
 
     Raises ImageError for a missing, empty, truncated or unsupported file, and one of more pixels than allowed.
+
+    Examples:
+        >>> picture = read("examples/walkway.jpg")
+        >>> picture.size, picture.layout, picture.bits
+        ((960, 720), 'RGB', 8)
     """
     path = Path(path)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from golfdeblur.errors import ConfigError
@@ -38,8 +39,11 @@ class Corrector(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return G(x) for `x` of (B, 3, H, W) in [0, 1]; the result is not clipped.
 
-        A fourth channel, the level of noise, is the network's own matter (`networks.ResidualUNet`).
+        A fourth channel, the level of noise, is the network's own matter (`networks.ResidualUNet`); one that takes it
+        is told 0 without.
         """
+        if x.shape[1] == 3 and self.residual.channels == 4:
+            x = torch.cat([x, torch.zeros_like(x[:, :1])], 1)
         return (x if x.shape[1] == 3 else x[:, :3]) + self.residual(x)
 
     def iterates(self, x: Tensor, steps: int) -> Iterator[Tensor]:

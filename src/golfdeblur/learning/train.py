@@ -29,7 +29,6 @@ from golfdeblur.learning.objective import Inputs, Objective, build_objective, co
 from golfdeblur.learning.optimiser import Optimiser
 from golfdeblur.learning.recipe import Recipe, learning_rate
 from golfdeblur.learning.run import Run, commit, hardware
-from golfdeblur.learning.strokes import StrokesObjective
 from golfdeblur.learning.validation import Validation, load_validation, mean_gain_db
 
 DIVERGED = 5.0
@@ -67,9 +66,7 @@ def train(
     torch.backends.cudnn.benchmark = True
     objective, history = build_objective(config, inputs)
     loaded = sources.load_sources(config.sources, inputs.sources, config.blur, block_px=config.mixture.block_px)
-    # Strokes that deconvolve are judged with kernels, by `make judge`.
-    deconvolves = isinstance(objective, StrokesObjective)
-    judge = Validation({}, accelerator.device) if deconvolves else load_validation(config, inputs, accelerator.device)
+    judge = load_validation(config, inputs, accelerator.device)
     training = _Training(config, accelerator, objective, Run(folder, config, origin=history, frozen=inputs.propagator))
     deadline = time.monotonic() + 60 * max_minutes
     training.report, training.progress = (report, progress) if training.main else (training.report, training.progress)
@@ -176,8 +173,7 @@ class _Training:
             means = cast(dict[str, Tensor], self.accelerator.reduce(means, "mean"))
         terms = {name: float(value) for name, value in means.items()}
         loss = sum(terms.values())
-        self.window.clear()
-        self.names.clear()
+        self.window, self.names = [], []
         if loss > DIVERGED * self.lowest_loss:
             raise GolfError(
                 self.run_files.diverged(f"rose to {loss:.4g}, {loss / self.lowest_loss:.0f} times its lowest value")

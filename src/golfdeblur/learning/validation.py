@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from golfdeblur.learning import data, sources
+from golfdeblur.learning import data, networks, sources
 from golfdeblur.learning.objective import Inputs
 from golfdeblur.learning.recipe import Recipe
 
@@ -66,7 +66,12 @@ class Validation:
 
 
 def load_validation(config: Recipe, inputs: Inputs, device: torch.device) -> Validation:
-    """Read all validation pairs, and the photographs that are held out; raises DataError for unusable data."""
+    """Read all validation pairs, and the photographs that are held out; raises DataError for unusable data.
+
+    Strokes that deconvolve need kernels, which no pairs have: they have none (research/deconvolution judges them).
+    """
+    if config.stage == "g" and networks.PRESETS[config.model].g.get("level"):
+        return Validation({}, device)
     paths = [inputs.sources[source.name] for source in config.sources if source.kind == "photos"]
     smallest = sources.smallest_photo_px(config.blur, config.mixture.block_px)
     held_out = [photo for path in paths for photo in data.load_photos(path, held_out=True, smallest_px=smallest)]
