@@ -15,7 +15,6 @@ import golfdeblur
 from golfdeblur import machine, runtimes, sharpness
 from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.engine import budget, passes
-from golfdeblur.engine.deconvolving import Deconvolution
 from golfdeblur.engine.passes import Restored, Stages, whole_frames
 from golfdeblur.errors import ConfigError, ImageError, WeightsError
 from golfdeblur.files.picture import from_samples
@@ -271,21 +270,24 @@ def test_the_embedded_weights_match_their_networks(name: str) -> None:
 
     total = 0
     for letter, entry in config["networks"].items():
+        if letter == "K":  # of research/deconvolution/finder.py
+            continue
         network, _ = checkpoint.load_network(EMBEDDED / name / f"{letter}.onnx")
         assert network.spec == getattr(networks.PRESETS[name], letter.lower())
         assert entry["parameters"] == networks.count_parameters(network)
         assert entry["receptive_field_px"] == network.receptive_field_px
         assert entry["overlap_px"] == network.overlap_px
-        assert name != "fast" or "int8" in entry
+        assert (name, letter) != ("fast", "F") or "int8" in entry
         total += networks.count_parameters(network)
-    assert total <= 600_000
+    assert total <= 700_000
 
 
 def test_the_embedded_model_runs_tiles_like_the_full_frame() -> None:
     model = golfdeblur.load()
-    x = np.random.default_rng(0).random((1, 3, 264, 400), np.float32)
-    for runner in (model.f, model.g):
-        assert np.abs(runner(x, tile_px=256 * 256) - runner(x)).max() <= 1e-6
+    x = np.random.default_rng(0).random((1, 4, 264, 400), np.float32)
+    for runner, channels in ((model.f, 3), (model.corrector, 4)):
+        given = x[:, :channels]
+        assert np.abs(runner(given, tile_px=256 * 256) - runner(given)).max() <= 1e-6
 
 
 def test_a_model_that_names_no_overlap_overlaps_by_its_receptive_field(tmp_path: Path) -> None:
@@ -353,7 +355,7 @@ def test_a_self_ensemble_is_the_mean_over_all_turns(model: Model, photo: np.ndar
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("how", [{}, {"self_ensemble": True}, {"deconvolution": Deconvolution(Kernel.from_disc(2))}])
+@pytest.mark.parametrize("how", [{}, {"self_ensemble": True}, {"kernel": Kernel.from_disc(2)}])
 def test_strength_blends_the_input_and_the_result(model: Model, photo: np.ndarray, kind: type, how: dict) -> None:
     white = 1 if kind is np.float32 else np.iinfo(kind).max
     y = (photo[:40, :40] / 255 * white).astype(kind)
@@ -384,8 +386,10 @@ def test_a_self_ensemble_keeps_alpha_and_counts_its_memory(
     assert needs[:-1] == [needs[-1] + photo.nbytes + 4 * photo.size] * 8  # the picture beside its turn, and the sum
 
 
-def test_every_stroke_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
-    model = golfdeblur.load()
+def test_every_stroke_keeps_to_the_budget(
+    monkeypatch: pytest.MonkeyPatch, photo: np.ndarray, tiny_model: Path
+) -> None:
+    model = golfdeblur.load(tiny_model)
     whole = list(model.strokes(photo, steps=1))
     monkeypatch.setattr(budget, "plan", lambda need, most: budget.Plan(500 * 400, 64))
     monkeypatch.setattr(passes, "whole_frames", None)

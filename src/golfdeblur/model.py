@@ -45,10 +45,12 @@ class Model:
     """None in a model without a corrector."""
     max_memory: int | None = None
     """Bytes that the process may take; None: half of what is free when a picture comes."""
-    finder: Session | None = None
-    """The network that finds kernels, in a model that has one."""
     threads: int | None = None
     """How many compute at once; None: GOLF_THREADS, or as many as the process may use (`machine.threads`)."""
+    corrector: Runner | None = None
+    """G of strokes that deconvolve, in a model that has one."""
+    finder: Session | None = None
+    """The network that finds kernels, in a model that has one."""
 
     @property
     def runtime(self) -> str:
@@ -157,11 +159,6 @@ class Model:
             return Deconvolution(light=light)
         return Deconvolution(light=light, decides=True) if blur == "auto" and self.corrector else None
 
-    @property
-    def corrector(self) -> Runner | None:
-        """G, if it was trained for strokes that deconvolve."""
-        return self.g if self.g is not None and self.weights.g is not None and self.weights.g.takes_level else None
-
     def restore(
         self,
         picture: Picture,
@@ -225,7 +222,7 @@ class Model:
 
     def _planned(self, picture: Picture, steps: int, held_bytes: int = 0) -> tuple[Stages, budget.Plan]:
         check_steps(steps)
-        stages = Stages(self.f, None if self.corrector else self.g, steps)
+        stages = Stages(self.f, self.g, steps)
         most = budget.default_budget() if self.max_memory is None else self.max_memory
         return stages, budget.plan(stages.need(picture, held_bytes), most)
 
@@ -233,7 +230,7 @@ class Model:
         return _ready, (self.weights, self.runtime, self.max_memory, self.threads)
 
     def __repr__(self) -> str:
-        networks = "F and G" if self.g else "F"
+        networks = "F and G" if self.g or self.corrector else "F"
         return f"<golfdeblur.Model {self.weights.name}: {networks} in {self.weights.folder}, runtime {self.runtime}>"
 
 
@@ -266,8 +263,9 @@ def load(
 
 def _ready(weights: Weights, runtime: str, max_memory: int | None, threads: int | None) -> Model:
     with machine.using(threads):
-        f, g = (None if file is None else open_runner(file, runtime) for file in (weights.f, weights.g))
+        files = weights.f, weights.g, weights.stroke
+        f, g, corrector = (None if file is None else open_runner(file, runtime) for file in files)
         # So small that it is computed alike in every runtime.
         k = None if weights.k is None else runtimes.open_network("onnxruntime", weights.k.content())
     assert f is not None
-    return Model(weights, f, g, max_memory, k, threads)
+    return Model(weights, f, g, max_memory, threads, corrector, k)

@@ -78,7 +78,9 @@ class Weights:
     folder: Path
     f: NetworkFile
     g: NetworkFile | None
-    """None in a model without a corrector."""
+    """A corrector that sees x alone; None in a model without one."""
+    stroke: NetworkFile | None = None
+    """G of strokes that deconvolve: it corrects what their data step leaves (`NetworkFile.takes_level`)."""
     k: NetworkFile | None = None
     """The network that finds kernels (`deconvolution.estimation.maps`), if the model has one."""
     data: str = ""
@@ -93,7 +95,11 @@ class Weights:
     @property
     def networks(self) -> dict[str, NetworkFile]:
         """F, and G and K if there are any, by their letters."""
-        return {letter: file for letter, file in (("F", self.f), ("G", self.g), ("K", self.k)) if file is not None}
+        return {
+            letter: file
+            for letter, file in (("F", self.f), ("G", self.g or self.stroke), ("K", self.k))
+            if file is not None
+        }
 
 
 def embedded_names() -> list[str]:
@@ -122,11 +128,13 @@ def _described(folder: Path, config: dict[str, Any]) -> Weights:
     if config["format"] != FORMAT:
         raise WeightsError(f"{folder} has format {config['format']}, this version reads format {FORMAT}.")
     networks = config["networks"]
+    g = _network_file(folder, networks["G"]) if "G" in networks else None
     return Weights(
         folder.name,
         folder,
         _network_file(folder, networks["F"]),
-        _network_file(folder, networks["G"]) if "G" in networks else None,
+        None if g is None or g.takes_level else g,
+        g if g is not None and g.takes_level else None,
         _network_file(folder, networks["K"]) if "K" in networks else None,
         config.get("data", ""),
         {name: Score(x["psnr"], x["input_psnr"], x["images"]) for name, x in config.get("scores", {}).items()},

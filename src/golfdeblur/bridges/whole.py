@@ -41,9 +41,9 @@ def whole_of(weights: Weights, *, steps: int = STEPS) -> Whole:
     """Return the module of a model on disk, ready to run. Raises WeightsError for weights that are damaged."""
     specs = [None if file is None else file.spec for file in (weights.f, weights.g)]
     made = Whole(specs[0] or {}, specs[1], steps)
-    for letter, file in weights.networks.items():
-        wrapped = made.f if letter == "F" else made.g
-        assert wrapped is not None
+    for wrapped, file in ((made.f, weights.f), (made.g, weights.g)):
+        if wrapped is None or file is None:
+            continue
         wrapped.residual = checkpoint.from_onnx(file.content(), file.spec)
     return made.eval()
 

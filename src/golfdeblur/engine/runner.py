@@ -32,6 +32,8 @@ class Runner:
     """How far parts of an image must overlap (`tiles`); None: the network must see it whole."""
     scales: int = 1
     bytes_per_px: int = UNKNOWN_BYTES_PER_PX
+    takes_level: bool = False
+    """`x` has a fourth channel, the level of noise (`golf.level`)."""
 
     def __call__(
         self,
@@ -113,4 +115,4 @@ def open_runner(file: NetworkFile, runtime: str = "auto") -> Runner:
                 f"Runtime '{name}' agrees with float32 only to {found:.1f} dB on this machine, "
                 f"{runtimes.REDUCED[name]:.0f} are needed; use --runtime auto."
             )
-    return Runner(session, file.multiple_px, file.overlap_px, file.scales, file.bytes_per_px)
+    return Runner(session, file.multiple_px, file.overlap_px, file.scales, file.bytes_per_px, file.takes_level)

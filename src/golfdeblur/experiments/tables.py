@@ -132,7 +132,7 @@ def _times(runs: int, side: int) -> list[dict[str, Any]]:
             weights = _pair(name, Path(folder) / name)
             for runtime in runtimes.available():
                 try:
-                    f, g = (open_runner(file, runtime) for file in weights.networks.values())
+                    f, g = (open_runner(weights.networks[letter], runtime) for letter in "FG")
                 except ConfigError:  # too inexact on this machine
                     continue
                 for part, seconds in _timed(f, g, x, runs).items():
@@ -154,7 +154,8 @@ def _timed(f: Runner, g: Runner, x: np.ndarray, runs: int) -> dict[str, list[flo
         moments = [time.perf_counter()]
         through = x
         for stage in (f, *STEPS * [g]):
-            through = stage(through)
+            told = stage is g and g.takes_level
+            through = stage(np.concatenate([through, 0 * through[:, :1]], 1) if told else through)
             moments.append(time.perf_counter())
         if index:
             first, *others = np.diff(moments).tolist()
@@ -166,7 +167,7 @@ def _timed(f: Runner, g: Runner, x: np.ndarray, runs: int) -> dict[str, list[flo
 
 def _pair(name: str, folder: Path) -> Weights:
     """Return the embedded weights of a model, or untrained ones where its corrector is missing."""
-    if name in embedded_names() and (found := find_weights(name)).g is not None:
+    if name in embedded_names() and "G" in (found := find_weights(name)).networks:
         return found
     folder.mkdir()
     for letter in ("f", "g"):

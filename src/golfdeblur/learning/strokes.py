@@ -168,7 +168,8 @@ def disturbed(kernel: Tensor, generator: torch.Generator) -> Tensor:
     """Return a (K, K) kernel with what a reading gets wrong: weights, width, place, light beside it, and lost ends."""
     if _draw(generator) < 0.8:
         wrong = (0.1 + 0.6 * _draw(generator)) * torch.randn(kernel.shape, generator=generator)
-        kernel = kernel * (1 + wrong).clamp(min=0)
+        changed = kernel * (1 + wrong).clamp(min=0)
+        kernel = changed if changed.sum() > 0 else kernel
     if _draw(generator) < 0.5:
         kernel = _soft(kernel, 0.3 + 0.9 * _draw(generator))
     if _draw(generator) < 0.3:
