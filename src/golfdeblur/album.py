@@ -6,9 +6,9 @@ Lines are appended whole, so several processes may write to it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,20 +48,20 @@ def jobs_in(folder: Path, out: Path) -> Found:
     """List the images at any depth of `folder`, to be written to the same places in `out`.
 
     Hidden files are left out, and so are `out` where it lies inside and the results of earlier runs. Refused are camera
-    RAW, of images that would be written to one file all but the first, and those whose result would lie among the
-    images. Raises ConfigError where `out` is `folder`.
+    RAW, of images that would be written to one file all but the first, those whose result would lie among the images,
+    and folders that are links or cannot be read. Raises ConfigError where `out` is `folder`.
     """
     images, results = folder.resolve(), out.resolve()
     if results == images:
         raise ConfigError(f"The results of {folder} cannot go into itself; give another --out-dir.")
-    jobs, refused, skipped = [], [], 0
+    jobs: list[Job] = []
+    refused: list[str] = []
+    skipped = 0
     taken: dict[Path, Path] = {}
     out_is_inside = images in results.parents
     earlier = _earlier_results(folder)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(_files_in(folder, refused)):
         inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts):
-            continue
         if path in earlier or (out_is_inside and results in path.resolve().parents):
             continue
         suffix = path.suffix.lower()
@@ -78,6 +78,24 @@ def jobs_in(folder: Path, out: Path) -> Found:
             else:
                 refused.append(f"{first} and {path} would both be written to {target}; rename the second.")
     return Found(jobs, skipped, refused)
+
+
+def _files_in(folder: Path, refused: list[str]) -> Iterator[Path]:
+    """Yield the files that are not hidden, at any depth, and add a sentence for what cannot be looked into."""
+
+    def unreadable(error: OSError) -> None:
+        refused.append(f"{error.filename} cannot be looked into ({error.strerror}); allow it to be read.")
+
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(place, name) for name in folders):
+            if path.is_symlink():  # it may lead back here
+                refused.append(f"{path} is a link to a folder, which is not followed; give that folder by itself.")
+        for path in (Path(place, name) for name in sorted(names) if not name.startswith(".")):
+            if path.is_file():
+                yield path
+            elif path.is_symlink():
+                refused.append(f"{path} is a link to nothing; remove it or bring the file back.")
 
 
 def is_raw(path: Path) -> bool:
@@ -153,10 +171,10 @@ class Manifest:
         """Append that `job` is being written: nothing was at its target, or something of ours."""
         self._append({"name": job.name})
 
-    def record(self, job: Job, input_sha256: str, report: dict[str, Any]) -> None:
-        """Append the result of `job`."""
-        hashes = {"input_sha256": input_sha256, "output_sha256": file_hash(job.target)}
-        self._append({"name": job.name, **hashes, "settings": self.settings, **report})
+    def record(self, job: Job, report: dict[str, Any]) -> None:
+        """Append the result of `job`; `report` has the hash of its input."""
+        digest = file_hash(job.target)
+        self._append({"name": job.name, "output_sha256": digest, "settings": self.settings, **report})
 
     def _append(self, entry: dict[str, Any]) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -176,10 +194,7 @@ def determines(model: Model, steps: int, *, self_ensemble: bool, keep_sharp: boo
 def file_hash(path: Path) -> str:
     """Return the sha256 of a file. Raises ImageError if it cannot be read."""
     try:
-        digest = hashlib.sha256()
         with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+            return image.file_digest(file)
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error.strerror}).") from error

@@ -42,6 +42,12 @@ def deblur_command(
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
     threads: ThreadsOption = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Refuse photos of more pixels than this, 500 million if left out, before they are read."
+        ),
+    ] = None,
     strokes: Annotated[
         bool, typer.Option("--strokes", help="Also write x0, x1, ... and a strip that shows them side by side.")
     ] = False,
@@ -75,8 +81,10 @@ def deblur_command(
     from golfdeblur import album
     from golfdeblur.cli import files
     from golfdeblur.cli.blurs import asked_for
+    from golfdeblur.files.image import LARGEST_PIXELS
     from golfdeblur.model import load
 
+    most = max_pixels or LARGEST_PIXELS
     budget = None if max_memory is None else parse_size(max_memory)
     if strokes and self_ensemble:
         raise ConfigError("--self-ensemble writes the mean only; leave it or --strokes out.")
@@ -103,7 +111,7 @@ def deblur_command(
     )
     if recursive:
         found = files.folder_of(inputs, output, out_dir)
-        loaded = load(model, runtime=runtime, max_memory=budget)
+        loaded = load(model, runtime=runtime, max_memory=budget, max_pixels=most)
         settings = album.determines(
             loaded, steps, self_ensemble=self_ensemble, keep_sharp=keep_sharp, int8=runtime.endswith("int8")
         )
@@ -112,16 +120,20 @@ def deblur_command(
     targets = files.targets_of(inputs, output, out_dir)
     if strokes:
         files.check_strokes(inputs, targets, steps)
-    loaded = load(model, runtime=runtime, max_memory=budget)
+    loaded = load(model, runtime=runtime, max_memory=budget, max_pixels=most)
     failed = 0
     jobs = zip(inputs, targets, files.readers(loaded, inputs), strict=True)
     for source, target, read in progress(jobs, len(inputs), "Deblurring", quiet=quiet or as_json):
         try:
-            how.say({"input": str(source), **files.deblur_file(loaded, source, read, target, how)})
-        except files.FAILURES as error:
-            if len(inputs) == 1:
+            report = files.deblur_file(loaded, source, read, target, how)
+        except Exception as error:
+            if len(inputs) == 1 and isinstance(error, GolfError):
                 raise
+            if len(inputs) == 1:
+                raise GolfError(files.failure(source, error)) from error
             failed += 1
-            print(f"golf: {error}", file=sys.stderr)
+            print(f"golf: {files.failure(source, error)}", file=sys.stderr)
+            continue
+        how.say({"input": str(source), **report})
     if failed:
         raise GolfError(f"{failed} of {len(inputs)} images failed, as named above; the others are done.")

@@ -25,9 +25,6 @@ from golfdeblur.model import Model
 from golfdeblur.sharpness import why_keep
 from golfdeblur.sheet import side_by_side
 
-FAILURES = (GolfError, OSError, MemoryError)
-"""What ends one image of several, and not the others."""
-
 
 @dataclass(frozen=True)
 class How:
@@ -72,7 +69,6 @@ def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, ho
     jobs = zip(todo, readers(model, [job.source for job in todo]), strict=True)
     for job, read in progress(jobs, len(todo), "Deblurring", quiet=how.quiet or how.as_json):
         try:
-            digest = album.file_hash(job.source)
             # Another process may have written it since, or the user: only what the manifest knows is replaced.
             if not how.force and manifest.is_done(job, manifest.entries().get(job.name)):
                 continue
@@ -80,12 +76,13 @@ def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, ho
             manifest.check_writable(job, force=how.force)
             manifest.begin(job)  # from here on whatever is there is ours, also if the run is killed
             report = deblur_file(model, job.source, read, job.target, dataclasses.replace(how, force=True))
-            manifest.record(job, digest, report)
-            how.say({"input": str(job.source), **report})
+            manifest.record(job, report)
             done += 1
-        except FAILURES as error:
+        except Exception as error:
             failed += 1
-            print(f"golf: {error}", file=sys.stderr)
+            print(f"golf: {failure(job.source, error)}", file=sys.stderr)
+            continue
+        how.say({"input": str(job.source), **report})
     counts = f"{done} deblurred, {len(found.jobs) - len(todo)} done before, {found.skipped} files are no images"
     if failed:
         raise GolfError(f"{failed} failed, as named above; {counts}.")
@@ -93,11 +90,24 @@ def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, ho
         print(f"{counts[0].upper()}{counts[1:]}.")
 
 
+def failure(source: Path, error: Exception) -> str:
+    """Return the sentence that says why one file failed, whatever it was that libraries raised."""
+    if isinstance(error, GolfError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{source}: there is not enough memory; close other programs, or give --max-memory."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{source}: {error.filename or 'the system'}: {error.strerror}; check the path and the free space."
+    reason = " ".join(str(error).rstrip(".").split())[:200]
+    return f"{source} could not be done ({type(error).__name__}: {reason}); please report it."
+
+
 def readers(model: Model, paths: Iterable[Path]) -> Iterable[Callable[[], Picture]]:
     """Return what reads each file: ahead of time, unless --max-memory is given, which counts one picture only."""
+    read = functools.partial(image.read, max_pixels=model.max_pixels)
     if model.max_memory is None:
-        return image.read_ahead(image.read, paths)
-    return (functools.partial(image.read, path) for path in paths)
+        return image.read_ahead(read, paths)
+    return (functools.partial(read, path) for path in paths)
 
 
 def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) -> list[Path]:
@@ -164,7 +174,7 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         Kernel.from_disc(1).encoded(suffix)  # refuses a suffix before the work
     picture = read()
     read_at = time.perf_counter()
-    width, height, pictures = *picture.size, picture.keep.pictures
+    (width, height), pictures, digest = picture.size, picture.keep.pictures, picture.keep.sha256
     if how.with_strokes:
         restored = _write_strokes(model, picture, stroke_files, sheet, how)
     else:
@@ -175,19 +185,20 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     del picture  # a large photo need not be held while it is encoded
     restored_at = time.perf_counter()
     if kept is not None and source.suffix.lower() == target.suffix.lower():
-        image.copy(source, target, force=how.force)
-    elif kept is None:
-        image.write(restored.picture, target, force=how.force)
+        image.copy(source, target, sha256=digest, force=how.force)
+        left_out = []
     else:
-        image.write(read(), target, force=how.force)
+        left_out = image.write(restored.picture if kept is None else read(), target, force=how.force)
     if how.save_kernel is not None and restored.kernel is not None:
         atomic.write(how.save_kernel, restored.kernel.encoded(how.save_kernel.suffix))
     written_at = time.perf_counter()
     return {
         "output": str(target),
+        "input_sha256": digest,
         "width": width,
         "height": height,
         "pictures": pictures,
+        "left_out": left_out,
         "model": model.weights.name,
         "corrections": len(restored.changes) - 1,
         "settled": restored.settled,
@@ -239,5 +250,7 @@ def _figures(report: dict[str, Any]) -> str:
 def _remarks(report: dict[str, Any]) -> Iterator[str]:
     if not report["kept"] and report["changes_grey_levels"][0] < 0.3:
         yield "Hardly anything changed: the photo is sharp already, or its blur is not motion blur."
+    if report["left_out"]:
+        yield f"Left out: {'; '.join(report['left_out'])}."
     if report["pictures"] > 1:
         yield f"Only the first of the file's {report['pictures']} pictures was taken."

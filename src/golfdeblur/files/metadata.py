@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from PIL import Image, JpegImagePlugin
@@ -61,6 +60,8 @@ class Keepsakes:
     """How many the file holds; all but the first are left out."""
     left_out: tuple[str, ...] = ()
     """What could not be read or kept, in words that follow "Left out: "."""
+    sha256: str | None = None
+    """Of the file's bytes as they were read."""
 
 
 def collect(picture: Image.Image) -> tuple[Keepsakes, int]:
@@ -163,10 +164,10 @@ def of_numbers(primaries: int, transfer: int, notes: list[str]) -> bytes | None:
     return profiles.of_numbers(primaries, transfer)
 
 
-def nclx(path: Path) -> dict[str, int] | None:
-    """Return the numbers of the first colour box of a HEIF or AVIF file, as pillow_heif names them."""
-    with path.open("rb") as file:
-        found = re.search(rb"colrnclx(..)(..)", file.read(2**16), re.DOTALL)
+def nclx(file: Any) -> dict[str, int] | None:
+    """Return the numbers of the first colour box of an open HEIF or AVIF file, as pillow_heif names them."""
+    file.seek(0)
+    found = re.search(rb"colrnclx(..)(..)", file.read(2**16), re.DOTALL)
     if found is None:
         return None
     primaries, transfer = (int.from_bytes(found[i], "big") for i in (1, 2))
