@@ -69,7 +69,8 @@ results: $(VENV)/.dev
 	for set in $(SETS); do \
 	  $(evaluate) --self-ensemble --json $(RESULTS)/$$(basename $$set)-fast-self-ensemble.json --force; \
 	done
-	$(BIN)/golf table $(call tables,$(SETS)) --into MODEL_CARD.md
+	$(BIN)/golf table $(call tables,$(SETS)) --into research/scores.md
+	$(BIN)/golf table $(foreach run,fast-3 paper-3,$(foreach set,$(SETS),$(RESULTS)/$(notdir $(set))-$(run).json)) --into MODEL_CARD.md
 	$(BIN)/golf table $(RESULTS)/gopro_test-fast-*.json $(RESULTS)/reds_val-fast-3.json $(RESULTS)/levin09-fast-3.json --into README.md
 	$(BIN)/python research/scripts/sharp.py $(DATA)
 	$(BIN)/python research/deconvolution/sets.py $(DATA) build/sets val/shaken

@@ -44,6 +44,27 @@ def fails(result: subprocess.CompletedProcess, *words: str) -> None:
         assert word in lines[0]
 
 
+def test_strength_of_the_command(tmp_path: Path, photo: np.ndarray, tiny_model: Path) -> None:
+    source, same = tmp_path / "photo.png", tmp_path / "same.png"
+    Image.fromarray(photo).save(source)
+    app(["deblur", str(source), "-o", str(same), "--model", str(tiny_model), "--strength", "0"], standalone_mode=False)
+    assert np.array_equal(np.asarray(Image.open(same)), photo)
+    assert "allowed" in refused("deblur", source, "--strength", "2")
+    assert "--strokes" in refused("deblur", source, "--strength", "0.5", "--strokes")
+
+
+def test_a_folder_of_another_strength_is_done_anew(
+    tmp_path: Path, photo: np.ndarray, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photo).save(tmp_path / "in" / "photo.png")
+    for strength, done in (("0.5", "1 deblurred"), ("0.5", "0 deblurred"), ("0", "1 deblurred")):
+        how = ["--out-dir", str(tmp_path / "out"), "--model", str(tiny_model), "--strength", strength]
+        app(["deblur", str(tmp_path / "in"), "-r", *how], standalone_mode=False)
+        assert done in capsys.readouterr().out
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "photo.png")), photo)
+
+
 def test_deblur_writes_beside_the_input(jpeg: Path, tiny_model: Path) -> None:
     result = golf("deblur", jpeg, "--model", tiny_model)
     assert result.returncode == 0, result.stderr

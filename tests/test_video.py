@@ -340,6 +340,18 @@ def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
     assert not (tmp_path / "b.mp4").exists()
 
 
+def test_strength_of_the_command(tmp_path: Path, tiny_model: Path) -> None:
+    source, made = make_clip(tmp_path / "in.mp4", sound=False), {}
+    for strength in ("0", "1"):
+        target = tmp_path / f"{strength}.mp4"
+        result = golf("video", source, "-o", target, "-m", tiny_model, "--strength", strength, "-q")
+        assert result.returncode == 0, result.stderr
+        pairs = zip(pictures(source), pictures(target), strict=True)
+        made[strength] = max(float(np.abs(a.astype(float) - b).mean()) for a, b in pairs)
+    assert 2 * made["0"] < made["1"]  # the codec alone, and what the model changes
+    fails(golf("video", source, "-o", target, "--strength", "1.5"), "allowed")
+
+
 @pytest.mark.parametrize("wait", ["time.sleep(0.3)", SWALLOWS])
 def test_a_signal_in_the_command_leaves_a_file_that_plays(tmp_path: Path, tiny_model: Path, wait: str) -> None:
     source = make_clip(tmp_path / "in.mp4", sound=False)

@@ -1,4 +1,4 @@
-"""Measure what happens to sharp photos, and how often --keep-sharp is right; renew their table in MODEL_CARD.md.
+"""Measure what happens to sharp photos, and how often --keep-sharp is right; renew their table in research/scores.md.
 
     python research/scripts/sharp.py DATA
     python research/scripts/sharp.py DATA training
@@ -88,9 +88,9 @@ def main(data: Path) -> None:
         "|---|---|",
         *(f"| {name} | {share} |" for name, share in found["kept"].items()),
     ]
-    card = ROOT / "MODEL_CARD.md"
-    before, _, rest = card.read_text().partition(BEGIN)
-    card.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
+    scores = ROOT / "research" / "scores.md"
+    before, _, rest = scores.read_text().partition(BEGIN)
+    scores.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
 
 
 match sys.argv[1:]:

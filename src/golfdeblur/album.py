@@ -184,11 +184,14 @@ class Manifest:
             os.close(handle)
 
 
-def determines(model: Model, steps: int, *, self_ensemble: bool, keep_sharp: bool, int8: bool) -> dict[str, Any]:
+def determines(
+    model: Model, steps: int, *, self_ensemble: bool, strength: float, keep_sharp: bool, int8: bool
+) -> dict[str, Any]:
     """Return what determines the results of `model`; with `int8` its 8-bit networks compute them."""
     files = model.weights.networks.items()
     hashes = {letter: file.int8_sha256 if int8 else file.sha256 for letter, file in files}
-    return {"networks": hashes, "steps": steps, "self_ensemble": self_ensemble, "keep_sharp": keep_sharp}
+    how = {"self_ensemble": self_ensemble, "strength": strength, "keep_sharp": keep_sharp}
+    return {"networks": hashes, "steps": steps, **how}
 
 
 def file_hash(path: Path) -> str:

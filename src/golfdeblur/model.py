@@ -60,6 +60,7 @@ class Model:
         steps: int = STEPS,
         self_ensemble: bool = False,
         deconvolution: Deconvolution | None = None,
+        strength: float = 1.0,
         output: str | Path | None = None,
         overwrite: bool = False,
     ) -> Kind:
@@ -68,10 +69,15 @@ class Model:
         A path gives a path: the result is written to `output`, or beside the input as NAME-deblurred.SUFFIX, and only
         with `overwrite` over a file that is there. An array is (H, W) or (H, W, C), uint8, uint16 or float in [0, 1];
         alpha, its last of 2 or 4 channels, stays as it is. What of a file's metadata could not be kept is named in a
-        LeftOutWarning. `self_ensemble`, `deconvolution`: see `restore`. Raises ImageError for what is not an image,
-        ConfigError for an `output` where nothing is written.
+        LeftOutWarning. `self_ensemble`, `deconvolution` and `strength` are as in `restore`. Raises ImageError for
+        what is not an image, ConfigError for an `output` where nothing is written.
         """
-        how: Any = {"steps": steps, "self_ensemble": self_ensemble, "deconvolution": deconvolution}
+        how: Any = {
+            "steps": steps,
+            "self_ensemble": self_ensemble,
+            "deconvolution": deconvolution,
+            "strength": strength,
+        }
         if isinstance(picture, str | Path):
             path = default_output(Path(picture)) if output is None else Path(output)
             if path.exists() and not overwrite:
@@ -102,6 +108,7 @@ class Model:
         stop_below: float = STOP_BELOW,
         self_ensemble: bool = False,
         deconvolution: Deconvolution | None = None,
+        strength: float = 1.0,
     ) -> Restored:
         """Return `picture` after the last stroke, and what the strokes did.
 
@@ -110,20 +117,22 @@ class Model:
         instead, each with statistics of its own: close to the full frame's result, but not equal (docs/performance.md).
         With `self_ensemble` it is the mean over the picture turned and mirrored in all eight ways: eight times the
         work for 0.1 to 0.3 dB (MODEL_CARD.md). With a `deconvolution` the strokes deconvolve with one kernel for the
-        whole picture, given or read from it, instead of G. Raises ConfigError if the budget is too small, and for
-        both together.
+        whole picture, given or read from it, instead of G. `strength` is the result's share in the blend with the
+        input, 0 to 1. Raises ConfigError if the budget is too small, for both together, and for other strengths.
         """
+        check_strength(strength)
         if deconvolution is not None:
             if self_ensemble or not steps:
                 raise ConfigError("A deconvolution needs a stroke and no self-ensemble; leave one of them out.")
             *_, last = self.restore_each(picture, steps=steps, deconvolution=deconvolution)
-            return last
+            return last.blended(picture, strength)
 
         def once(picture: Picture, held_bytes: int = 0) -> Restored:
             stages, plan = self._planned(picture, steps, held_bytes)
             return passes.restore(picture, stages, plan, stop_below=stop_below)
 
-        return mean_of_turns(picture, once) if self_ensemble else once(picture)
+        made = mean_of_turns(picture, once) if self_ensemble else once(picture)
+        return made.blended(picture, strength)
 
     def restore_each(
         self, picture: Picture, *, steps: int = STEPS, deconvolution: Deconvolution | None = None
@@ -153,6 +162,12 @@ class Model:
     def __repr__(self) -> str:
         networks = "F and G" if self.g else "F"
         return f"<golfdeblur.Model {self.weights.name}: {networks} in {self.weights.folder}, runtime {self.runtime}>"
+
+
+def check_strength(strength: float) -> None:
+    """Raise ConfigError for a strength that is no number from 0 to 1."""
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"A strength of {strength} is asked for; 0 (the input) to 1 (the result) are allowed.")
 
 
 def load(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from golfdeblur.model import Model, Restored
 
 SHARP_BELOW = 0.3
-"""The blurriness under which a picture counts as sharp (MODEL_CARD.md)."""
+"""The blurriness under which a picture counts as sharp (research/scores.md)."""
 
 GRADIENT_ROWS = 512
 
@@ -20,7 +20,8 @@ GRADIENT_ROWS = 512
 def why_keep(model: Model, picture: Picture, restored: Restored) -> str | None:
     """Return why `picture` should be left as it is: it is sharp, or the result is no sharper; None if neither.
 
-    What counts is how much is left for F to change, in the picture and in the result; MODEL_CARD.md has error rates.
+    What counts is how much is left for F to change, in the picture and in the result; error rates are in
+    research/scores.md.
     """
     before = blurriness(picture, restored.changes[0])
     if before < SHARP_BELOW:

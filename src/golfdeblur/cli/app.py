@@ -36,6 +36,9 @@ EnsembleOption = Annotated[
     bool,
     typer.Option("--self-ensemble", help="Take the mean over the picture turned and mirrored: 8 times slower, better."),
 ]
+StrengthOption = Annotated[
+    float, typer.Option("--strength", help="How much of the result, the rest is the input: 0 to 1.")
+]
 RuntimeOption = Annotated[
     str, typer.Option("--runtime", help="What computes: auto, onnxruntime, openvino, torch, ...: see golf info.")
 ]

@@ -18,6 +18,7 @@ from golfdeblur.cli.app import (
     QuietOption,
     RuntimeOption,
     StepsOption,
+    StrengthOption,
     ThreadsOption,
     app,
     progress,
@@ -39,6 +40,7 @@ def deblur_command(
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     self_ensemble: EnsembleOption = False,
+    strength: StrengthOption = 1.0,
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
     threads: ThreadsOption = None,
@@ -73,7 +75,8 @@ def deblur_command(
 ) -> None:
     """Write a sharper copy of each image: NAME-deblurred beside it, or where -o or --out-dir say.
 
-    Size, bit depth, alpha, EXIF, XMP, colour profile and JPEG quality are kept. It removes motion blur, not defocus.
+    Size, bit depth, alpha, EXIF, XMP and colour profile are kept, and a JPEG is saved no coarser than it was. It
+    removes motion blur, not defocus.
     """
     # numpy, when it is imported, asks Linux for huge pages, which are dear to come by in memory that lay idle: large
     # photos take 2 to 13 % less time without (research/, 2026-11-30).
@@ -82,8 +85,11 @@ def deblur_command(
     from golfdeblur.cli import files
     from golfdeblur.cli.blurs import asked_for
     from golfdeblur.files.image import LARGEST_PIXELS
-    from golfdeblur.model import load
+    from golfdeblur.model import check_strength, load
 
+    check_strength(strength)
+    if strokes and strength != 1:
+        raise ConfigError("--strokes writes what each step made; leave it or --strength out.")
     most = max_pixels or LARGEST_PIXELS
     budget = None if max_memory is None else parse_size(max_memory)
     if strokes and self_ensemble:
@@ -102,6 +108,7 @@ def deblur_command(
         deconvolution=deconvolution,
         save_kernel=save_kernel,
         self_ensemble=self_ensemble,
+        strength=strength,
         with_strokes=strokes,
         keep_sharp=keep_sharp,
         force=force,
@@ -113,7 +120,12 @@ def deblur_command(
         found = files.folder_of(inputs, output, out_dir)
         loaded = load(model, runtime=runtime, max_memory=budget, max_pixels=most)
         settings = album.determines(
-            loaded, steps, self_ensemble=self_ensemble, keep_sharp=keep_sharp, int8=runtime.endswith("int8")
+            loaded,
+            steps,
+            self_ensemble=self_ensemble,
+            strength=strength,
+            keep_sharp=keep_sharp,
+            int8=runtime.endswith("int8"),
         )
         files.deblur_folder(loaded, found, album.Manifest(cast(Path, out_dir), settings), how)
         return

@@ -34,6 +34,7 @@ class How:
     deconvolution: Deconvolution | None
     save_kernel: Path | None
     self_ensemble: bool
+    strength: float
     with_strokes: bool
     keep_sharp: bool
     force: bool
@@ -179,7 +180,11 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         restored = _write_strokes(model, picture, stroke_files, sheet, how)
     else:
         restored = model.restore(
-            picture, steps=how.steps, self_ensemble=how.self_ensemble, deconvolution=how.deconvolution
+            picture,
+            steps=how.steps,
+            self_ensemble=how.self_ensemble,
+            deconvolution=how.deconvolution,
+            strength=how.strength,
         )
     kept = why_keep(model, picture, restored) if how.keep_sharp else None
     del picture  # a large photo need not be held while it is encoded

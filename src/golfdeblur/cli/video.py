@@ -16,6 +16,7 @@ from golfdeblur.cli.app import (
     QuietOption,
     RuntimeOption,
     StepsOption,
+    StrengthOption,
     ThreadsOption,
     app,
     check_new,
@@ -38,6 +39,7 @@ def video_command(
     preview: Annotated[bool, typer.Option("--preview", help="Write the input beside the result.")] = False,
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
+    strength: StrengthOption = 1.0,
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
     threads: ThreadsOption = None,
@@ -51,13 +53,14 @@ def video_command(
     """
     with needs_extra("video"):
         from golfdeblur import video
-        from golfdeblur.model import load
+        from golfdeblur.model import check_strength, load
+    check_strength(strength)
     output = output or video.default_output(clip)
     output.parent.mkdir(parents=True, exist_ok=True)
     check_new(output, force=force)
     cut = video.Cut(start, end)
     loaded = load(model, runtime=runtime, max_memory=None if max_memory is None else parse_size(max_memory))
-    restore = video.restorer(lambda picture: loaded.restore(picture, steps=steps).picture)
+    restore = video.restorer(lambda picture: loaded.restore(picture, steps=steps, strength=strength).picture)
     with interrupts_remembered() as interrupted, _Bar(quiet=quiet) as bar:
 
         def seen(frame: int, total: int | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,10 @@ class Restored:
     """The last stroke changed next to nothing, and no more were made."""
     kernel: Kernel | None = None
     """What the last stroke deconvolved with, if it did."""
+
+    def blended(self, before: Picture, strength: float) -> Restored:
+        """Return the same with `strength` of the picture, the rest from `before`; 1 is all of it."""
+        return replace(self, picture=before.towards(self.picture, strength))
 
 
 @dataclass(frozen=True)

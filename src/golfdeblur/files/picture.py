@@ -66,6 +66,18 @@ class Picture:
             stored = np.concatenate([stored, picture.alpha[:, :, None]], axis=2)
         return stored[:, :, 0] if stored.shape[2] == 1 else stored
 
+    def towards(self, other: Picture, strength: float) -> Picture:
+        """Return (1 - strength) of this picture's colour and `strength` of the other's; 0 and 1 give one as it is."""
+        if strength in (0, 1):
+            return replace(self, colour=other.colour if strength else self.colour)
+
+        def between(top: int, bottom: int) -> np.ndarray:
+            mine, others = self.rows(top, bottom), other.rows(top, bottom)
+            return mine + np.float32(strength) * (others - mine)
+
+        height, width = self.colour.shape[:2]
+        return self.repainted(between(*band) for band in bands.cut(height, width))
+
     def in_8_bits(self) -> Picture:
         """Return the picture with samples of 8 bits, rounded; alpha loses its lower byte."""
         if self.colour.dtype == np.float32:
