@@ -163,8 +163,8 @@ def test_of_two_photos_with_one_result_the_second_is_named(album: Path, tmp_path
 
 def test_a_manifest_cut_short_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path, {})
-    manifest.path.write_text('{"name": "a", "n": 1}\n{"name": "a", "n": 2}\n{"name": "b", "out')
-    assert manifest.entries() == {"a": {"name": "a", "n": 2}}
+    manifest.path.write_text('{"name": "a.gif", "n": 1}\n{"name": "a.gif", "n": 2}\n{"name": "b.gif", "out')
+    assert manifest.entries() == {"a.png": {"name": "a.gif", "n": 2}}
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

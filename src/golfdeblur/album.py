@@ -44,8 +44,8 @@ class Found:
     """A sentence for every image that cannot be done."""
 
 
-def jobs_in(folder: Path, out: Path) -> Found:
-    """List the images at any depth of `folder`, to be written to the same places in `out`.
+def jobs_in(folder: Path, out: Path, *, wanted: str = "keep") -> Found:
+    """List the images at any depth of `folder`, to be written to the same places in `out`, as one of names.FORMATS.
 
     Hidden files are left out, and so are `out` where it lies inside and the results of earlier runs. Refused are camera
     RAW, of images that would be written to one file all but the first, those whose result would lie among the images,
@@ -70,7 +70,7 @@ def jobs_in(folder: Path, out: Path) -> Found:
         elif suffix not in image.SUFFIXES:
             skipped += 1
         else:
-            target = out / inside.with_suffix(output_suffix(path))
+            target = out / inside.with_suffix(output_suffix(path, wanted))
             if images in target.resolve().parents and not out_is_inside:
                 refused.append(f"{path} would be written to {target}, among its images; give another --out-dir.")
             elif (first := taken.setdefault(target, path)) is path:
@@ -112,8 +112,7 @@ def _earlier_results(folder: Path) -> set[Path]:
     """Return what the manifests below `folder` name as results of earlier runs."""
     found = set()
     for manifest in folder.rglob(f"*/{MANIFEST}"):
-        names = Manifest(manifest.parent, {}).entries()
-        found |= {manifest.parent / Path(name).with_suffix(output_suffix(Path(name))) for name in names}
+        found |= {manifest.parent / result for result in Manifest(manifest.parent, {}).entries()}
     return found
 
 
@@ -126,7 +125,7 @@ class Manifest:
         """What a result depends on beside its input: the model's hashes and the number of steps."""
 
     def entries(self) -> dict[str, dict[str, Any]]:
-        """Return the newest entry of each name; lines cut short by a crash are left out."""
+        """Return the newest entry of each result, by its path in the folder; lines that a crash cut are left out."""
         found: dict[str, dict[str, Any]] = {}
         try:
             lines = self.path.read_text().splitlines()
@@ -135,10 +134,15 @@ class Manifest:
         for line in lines:
             try:
                 entry = json.loads(line)
-                found[entry["name"]] = entry
+                name = Path(entry["name"])
+                found[entry.get("result") or name.with_suffix(output_suffix(name)).as_posix()] = entry
             except (ValueError, KeyError, TypeError):
                 continue
         return found
+
+    def entry(self, job: Job, entries: dict[str, dict[str, Any]] | None = None) -> dict[str, Any] | None:
+        """Return what is known of the result of `job`, out of `entries` or as the manifest is now."""
+        return (self.entries() if entries is None else entries).get(self._place(job))
 
     def is_done(self, job: Job, entry: dict[str, Any] | None) -> bool:
         """Tell whether the result that `entry` names is there, and of this input with these settings."""
@@ -147,14 +151,14 @@ class Manifest:
             and "output_sha256" in entry
             and entry["settings"] == self.settings
             and self.is_ours(job, entry)
-            and entry["input_sha256"] == file_hash(job.source)
+            and _is(job.source, entry["input_sha256"])
         )
 
     def is_ours(self, job: Job, entry: dict[str, Any] | None) -> bool:
         """Tell whether the file at the target may be replaced: it is as `entry` recorded it, or was being written."""
         if entry is None or not job.target.is_file():
             return False
-        return "output_sha256" not in entry or entry["output_sha256"] == file_hash(job.target)
+        return "output_sha256" not in entry or _is(job.target, entry["output_sha256"])
 
     def check_writable(self, job: Job, *, force: bool) -> None:
         """Raise ImageError unless the target can be written: nothing is there, what the manifest knows, or `force`.
@@ -164,17 +168,20 @@ class Manifest:
         try:
             image.check_writable(job.target, force=force)
         except ImageError:
-            if not self.is_ours(job, self.entries().get(job.name)):
+            if not self.is_ours(job, self.entry(job)):
                 raise
 
     def begin(self, job: Job) -> None:
         """Append that `job` is being written: nothing was at its target, or something of ours."""
-        self._append({"name": job.name})
+        self._append({"name": job.name, "result": self._place(job)})
 
     def record(self, job: Job, report: dict[str, Any]) -> None:
         """Append the result of `job`; `report` has the hash of its input."""
-        digest = file_hash(job.target)
-        self._append({"name": job.name, "output_sha256": digest, "settings": self.settings, **report})
+        made = {"result": self._place(job), "output_sha256": file_hash(job.target)}
+        self._append({"name": job.name, **made, "settings": self.settings, **report})
+
+    def _place(self, job: Job) -> str:
+        return job.target.relative_to(self.path.parent).as_posix()
 
     def _append(self, entry: dict[str, Any]) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -185,13 +192,27 @@ class Manifest:
 
 
 def determines(
-    model: Model, steps: int, *, self_ensemble: bool, strength: float, keep_sharp: bool, int8: bool
+    model: Model,
+    steps: int,
+    *,
+    self_ensemble: bool,
+    strength: float,
+    keep_sharp: bool,
+    int8: bool,
 ) -> dict[str, Any]:
     """Return what determines the results of `model`; with `int8` its 8-bit networks compute them."""
     files = model.weights.networks.items()
     hashes = {letter: file.int8_sha256 if int8 else file.sha256 for letter, file in files}
     how = {"self_ensemble": self_ensemble, "strength": strength, "keep_sharp": keep_sharp}
     return {"networks": hashes, "steps": steps, **how}
+
+
+def _is(path: Path, sha256: str) -> bool:
+    """Tell whether a file can be read and is the one recorded."""
+    try:
+        return file_hash(path) == sha256
+    except ImageError:
+        return False
 
 
 def file_hash(path: Path) -> str:

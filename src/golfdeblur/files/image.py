@@ -8,8 +8,11 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import hashlib
+import io
 import os
+import re
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -47,6 +50,21 @@ LARGEST_PIXELS = 500_000_000
 """A picture of more pixels than this is refused before it is decoded, unless the caller allows more."""
 
 
+STREAM = Path("-")
+"""The standard input or output, where a path is asked for."""
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether a path is no file that can be read again or replaced: the standard input or output, or a pipe."""
+    return path == STREAM or path.is_fifo() or path.is_char_device()
+
+
+def check_local(path: Path) -> None:
+    """Raise ImageError for an address on the web."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]", str(path)) and not path.exists():
+        raise ImageError(f"{path} is an address; nothing is fetched here: download it, and give the file.")
+
+
 def read(path: str | Path, *, max_pixels: int = LARGEST_PIXELS) -> Picture:
     """Read an image file, turned upright by its EXIF orientation.
 
@@ -63,13 +81,21 @@ def read(path: str | Path, *, max_pixels: int = LARGEST_PIXELS) -> Picture:
             )
 
     with _readable(path) as file:
-        before = os.fstat(file.fileno())
+        before = _state(file)
         picture = decode(path, file, check_size)
         file.seek(0)
         digest = file_digest(file)
-        if (after := os.fstat(file.fileno())).st_mtime_ns != before.st_mtime_ns or after.st_size != before.st_size:
+        if _state(file) != before:
             raise ImageError(f"{path} changed while it was read; try again when it is complete.")
         return replace(picture, keep=replace(picture.keep, sha256=digest))
+
+
+def _state(file: Any) -> tuple[int, int]:
+    """Return what differs when a file was written to meanwhile."""
+    if isinstance(file, io.BytesIO):
+        return (0, 0)
+    found = os.fstat(file.fileno())
+    return found.st_mtime_ns, found.st_size
 
 
 def file_digest(file: Any) -> str:
@@ -138,13 +164,12 @@ def find_pairs(folder: Path, *, blurry: str = "blur") -> list[tuple[str, Path, P
 def _readable(path: Path) -> Iterator[Any]:
     """Yield the open file, and turn every failure inside into one ImageError."""
     try:
+        check_local(path)
         if path.is_dir():
             raise ImageError(f"{path} is a folder; give an image file.")
-        if not path.exists():
+        if path != STREAM and not path.exists():
             raise ImageError(f"{path} does not exist; check the name.")
-        if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty (0 bytes); copy it again from where it came.")
-        with path.open("rb") as file, warnings.catch_warnings():
+        with _opened(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters of them is said otherwise
             yield file
     except ImageError as error:
@@ -162,8 +187,29 @@ def _readable(path: Path) -> Iterator[Any]:
         raise ImageError(f"{path} cannot be read ({reason}); it may be damaged: copy it again.") from error
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file, or what comes through a pipe, which is read to its end. Raises ImageError where that is nothing."""
+    if is_stream(path):
+        given: Any = io.BytesIO(sys.stdin.buffer.read() if path == STREAM else path.read_bytes())
+    else:
+        given = path.open("rb")
+    with given as file:
+        if not file.seek(0, io.SEEK_END):
+            raise ImageError(f"{path} is empty (0 bytes); copy it again from where it came.")
+        file.seek(0)
+        yield file
+
+
 def check_writable(path: Path, *, force: bool) -> None:
-    """Raise ImageError unless `path` can be written: a known suffix, an existing folder, nothing there or `force`."""
+    """Raise ImageError unless `path` can be written: a known suffix, an existing folder, nothing there or `force`.
+
+    A pipe is written to, whatever it is called; a terminal is not.
+    """
+    if path == STREAM and sys.stdout.isatty():
+        raise ImageError("A picture is nothing for a terminal; give -o FILE, or send it into a pipe or file.")
+    if is_stream(path):
+        return
     if SUFFIXES.get(path.suffix.lower(), "GIF") in WRITTEN_AS:
         raise ImageError(
             f"{path} must end in .jpg, .png, .tif, .webp, .avif, .jp2, .bmp, .tga or .ppm; give such a name."
@@ -176,15 +222,22 @@ def check_writable(path: Path, *, force: bool) -> None:
         raise ImageError(f"{path} exists already; use --force to replace it, or give another name.")
 
 
-def write(picture: Picture, path: str | Path, *, force: bool = False) -> list[str]:
+def write(picture: Picture, path: str | Path, *, force: bool = False, kind: str | None = None) -> list[str]:
     """Write `picture` in the format that the suffix of `path` names; a file that is there stays, unless `force`.
+
+    Into a pipe it goes as `kind`, one of the values of SUFFIXES, or else in its own format if that can be written.
 
     A format that cannot hold 16 bits, alpha or something beside the pixels gets what it can hold; in words is returned
     what was left out. Raises ImageError if it cannot be written; then nothing is left behind.
     """
     path = Path(path)
     notes: list[str] = []
-    _write_whole(path, lambda file: notes.extend(encode(picture, file, SUFFIXES[path.suffix.lower()])), force=force)
+    if is_stream(path):
+        own = picture.keep.format if picture.keep.format in SUFFIXES.values() else "GIF"
+        used = kind or (SUFFIXES[WRITTEN_AS[own]] if own in WRITTEN_AS else str(own))
+    else:
+        used = SUFFIXES.get(path.suffix.lower(), "GIF")
+    _write_whole(path, lambda file: notes.extend(encode(picture, file, used)), force=force)
     return list(dict.fromkeys((*picture.keep.left_out, *notes)))
 
 
@@ -205,8 +258,17 @@ def _write_whole(path: Path, fill: Callable[[Any], None], *, force: bool) -> Non
     """Let `fill` write the file `path`, whole or not at all."""
     check_writable(path, force=force)
     try:
+        if is_stream(path):
+            buffer = io.BytesIO()
+            fill(buffer)
+            with contextlib.nullcontext(sys.stdout.buffer) if path == STREAM else path.open("wb") as out:
+                out.write(buffer.getbuffer())
+                out.flush()
+            return
         with atomic.replacing(path) as file:
             fill(file)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageError(f"{path} cannot be written ({reason}); free some space or choose another place.") from error
