@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint setup clean web
+.PHONY: demo test test-slow lint setup clean web docs
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -40,8 +40,14 @@ web: web/dist/index.html
 # With the page's tests in Debian's chromium and firefox-esr, where they are installed.
 test-slow: $(VENV)/.dev web
 	cd web && npm test
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser,docs]"
 	$(BIN)/pytest -m slow
+
+# The site, in build/site, with the page for the browser beside it (app/) where `make web` has built it.
+docs: | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site: $(CURDIR)/build/site/index.html"
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -2,15 +2,36 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
+
+from golfdeblur import cli  # noqa: F401 (its modules add their commands)
+from golfdeblur.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "research" / "results.json"
-SHORT = [ROOT / "README.md", ROOT / "MODEL_CARD.md", ROOT / "docs" / "paper-map.md"]
+DOCS = [
+    "index",
+    "gallery",
+    "library",
+    "tutorial-photos",
+    "tutorial-training",
+    "training",
+    "performance",
+    "experiments",
+    "paper-map",
+]
+SHORT = [
+    ROOT / "README.md",
+    ROOT / "MODEL_CARD.md",
+    *(ROOT / "docs" / f"{name}.md" for name in DOCS),
+    *sorted(ROOT.glob("docs/adding/*.md")),
+]
 """The pages whose sentences are counted."""
 LINKED = [
     *SHORT[:2],
@@ -59,6 +80,27 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target.partition("#")[0]).exists(), target
 
 
+def commands() -> list[str]:
+    """Return every `golf` command that the pages print in a block of code."""
+    text = "\n".join(page.read_text().replace("\\\n", " ") for page in [*SHORT, *ROOT.glob("docs/*.md")])
+    return sorted(set(re.findall(r"^    (?:torchrun .* -m )?(golf(?:deblur)? .*)$", text, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_have_the_options_that_pages_give_them(line: str) -> None:
+    """A group takes its own command where none is named: golf train RECIPE, golf bench."""
+    words = shlex.split(line, comments=True)[1:]
+    command = typer.main.get_command(app)
+    options = {option for parameter in command.params for option in parameter.opts}
+    while words and (inner := getattr(command, "commands", {})):
+        name = words.pop(0) if words[0] in inner else "run" if "run" in inner else "speed"
+        assert name in inner, words
+        command = inner[name]
+        options |= {option for parameter in command.params for option in parameter.opts}
+    for word in words:
+        assert not word.startswith("-") or word in options | {"-h", "--help"}, word
+
+
 def test_the_cards_figures_are_the_measured_ones() -> None:
     _, head, _ = (ROOT / "MODEL_CARD.md").read_text().split("---\n", 2)
     card, measured = yaml.safe_load(head), json.loads(RESULTS.read_text())
@@ -69,3 +111,19 @@ def test_the_cards_figures_are_the_measured_ones() -> None:
             psnr, ssim = result["metrics"]
             assert psnr["value"] == round(measured[name]["mean"]["psnr"], 2)
             assert ssim["value"] == round(measured[name]["mean"]["ssim"]["gaussian-3d"], 4)
+
+
+def entries(cell: str) -> list[str]:
+    """Return the entries that the last cell of the index names: "11-25, later; 11-28" are two."""
+    return [part.strip().replace(":", ",") for part in re.split(r";| to ", cell)]
+
+
+def test_the_index_of_research_leads_to_entries() -> None:
+    logs = "\n".join(path.read_text() for path in sorted(ROOT.glob("research/20*.md")))
+    headings = [heading.replace(":", ",") for heading in re.findall(r"^## 2026-(.*)$", logs, re.MULTILINE)]
+    rows = re.findall(
+        r"^\|(?! question|---).*\| ([^|]+) \|$", (ROOT / "research" / "README.md").read_text(), re.MULTILINE
+    )
+    assert len(rows) > 30
+    for entry in [entry for row in rows for entry in entries(row)]:
+        assert any(heading.startswith(entry) for heading in headings), entry

@@ -59,7 +59,13 @@ def evaluate(folder: Path, method: Method, *, best_shift_px: int = 0) -> Iterato
 
 
 def score(x: np.ndarray, sharp: np.ndarray, *, best_shift_px: int = 0) -> Scores:
-    """Score one (H, W, 3) uint8 image against the sharp one by PSNR and every SSIM protocol."""
+    """Score one (H, W, 3) uint8 image against the sharp one by PSNR and every SSIM protocol.
+
+    Examples:
+        >>> sharp = np.full((16, 16, 3), 100, np.uint8)
+        >>> score(sharp, sharp + np.uint8(1)).psnr > 48
+        True
+    """
     if best_shift_px:
         x, sharp = metrics.at_best_shift(x, sharp, best_shift_px)
     return Scores(metrics.psnr(x, sharp), {name: metrics.ssim(x, sharp, name) for name in metrics.PROTOCOLS})

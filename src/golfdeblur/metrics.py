@@ -17,14 +17,26 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def psnr(x: np.ndarray, reference: np.ndarray) -> float:
-    """Return the PSNR in dB of two uint8 images of one shape; infinite for equal ones. Raises DataError."""
+    """Return the PSNR in dB of two uint8 images of one shape; infinite for equal ones. Raises DataError.
+
+    Examples:
+        >>> x = np.full((16, 16, 3), 100, np.uint8)
+        >>> round(psnr(x, x + np.uint8(1)), 2)
+        48.13
+    """
     _check(x, reference)
     error = np.square(x.astype(np.float64) - reference).mean()
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
 def ssim(x: np.ndarray, reference: np.ndarray, protocol: str) -> float:
-    """Return the SSIM of two (H, W, 3) uint8 images by one of the `PROTOCOLS`. Raises DataError."""
+    """Return the SSIM of two (H, W, 3) uint8 images by one of the `PROTOCOLS`. Raises DataError.
+
+    Examples:
+        >>> x = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
+        >>> round(ssim(x, x // 2, "gaussian-2d"), 2)
+        0.64
+    """
     _check(x, reference)
     if protocol not in PROTOCOLS:
         raise DataError(f"SSIM protocol '{protocol}' is unknown; use one of {', '.join(PROTOCOLS)}.")
@@ -38,6 +50,12 @@ def at_best_shift(x: np.ndarray, reference: np.ndarray, reach_px: int) -> tuple[
     Moves of whole px, up to `reach_px` to every side, are compared first, then quarters around the best, bilinear
     between pixels, which also smooths. Levin et al. (2009) do so with 5 px, leaving out a border of 15. Both images are
     (H, W, C) uint8. Raises DataError for images that leave less than 11 px, a window of SSIM.
+
+    Examples:
+        >>> x = np.arange(24 * 24 * 3, dtype=np.uint8).reshape(24, 24, 3)
+        >>> moved, reference = at_best_shift(np.roll(x, 2, axis=1), x, reach_px=4)
+        >>> moved.shape, np.array_equal(moved, reference)
+        ((16, 16, 3), True)
     """
     _check(x, reference)
     least = 2 * reach_px + 11

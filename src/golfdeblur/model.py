@@ -71,6 +71,14 @@ class Model:
         alpha, its last of 2 or 4 channels, stays as it is. What of a file's metadata could not be kept is named in a
         LeftOutWarning. `self_ensemble`, `deconvolution` and `strength` are as in `restore`. Raises ImageError for
         what is not an image, ConfigError for an `output` where nothing is written.
+
+        Examples:
+            >>> import golfdeblur
+            >>> from PIL import Image
+            >>> photo = Image.open("examples/walkway.jpg").crop((200, 100, 328, 196))
+            >>> sharp = golfdeblur.load().deblur(photo)
+            >>> sharp.size, sharp.mode
+            ((128, 96), 'RGB')
         """
         how: Any = {
             "steps": steps,
@@ -93,7 +101,15 @@ class Model:
         return like(self.restore(source, **how).picture)
 
     def strokes(self, picture: Kind, *, steps: int = STEPS) -> Iterator[Kind]:
-        """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures."""
+        """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures.
+
+        Examples:
+            >>> import golfdeblur
+            >>> import numpy as np
+            >>> model, y = golfdeblur.load(), np.linspace(0, 1, 48 * 64).reshape(48, 64)
+            >>> [x.shape for x in model.strokes(y, steps=0)]
+            [(48, 64)]
+        """
         if isinstance(picture, str | Path):
             picture = cast(Any, image.read(picture, max_pixels=self.max_pixels))
         source, like = as_picture(picture)
@@ -119,6 +135,15 @@ class Model:
         work for 0.1 to 0.3 dB (MODEL_CARD.md). With a `deconvolution` the strokes deconvolve with one kernel for the
         whole picture, given or read from it, instead of G. `strength` is the result's share in the blend with the
         input, 0 to 1. Raises ConfigError if the budget is too small, for both together, and for other strengths.
+
+        Examples:
+            >>> import golfdeblur
+            >>> import numpy as np
+            >>> from golfdeblur.files.picture import from_samples
+            >>> picture = from_samples(np.full((48, 64, 3), 128, np.uint8))
+            >>> restored = golfdeblur.load().restore(picture, steps=0)
+            >>> restored.picture.size, len(restored.changes)
+            ((64, 48), 1)
         """
         check_strength(strength)
         if deconvolution is not None:
@@ -184,6 +209,11 @@ def load(
     `threads` compute at once. Raises WeightsError for
     an unknown model and for weights that do not match their checksum, ConfigError for a runtime that cannot be used
     here.
+
+    Examples:
+        >>> import golfdeblur
+        >>> golfdeblur.load("fast", runtime="onnxruntime")  # doctest: +ELLIPSIS
+        <golfdeblur.Model fast: F and G in ..., runtime onnxruntime>
     """
     return _ready(find_weights(model), runtime, max_memory, max_pixels, threads)
 

@@ -176,8 +176,13 @@ def check_new(path: Path, *, force: bool) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all. Raises ConfigError where it cannot be written."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises ConfigError where it cannot be written."""
     try:
-        atomic.write(path, text.encode())
+        atomic.write(path, content)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
 

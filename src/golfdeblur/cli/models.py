@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from golfdeblur import DEFAULT_MODEL
-from golfdeblur.cli.app import ForceOption, app, check_new, needs_extra, read_result
+from golfdeblur.cli.app import ForceOption, app, check_new, needs_extra, read_result, write_bytes
+from golfdeblur.errors import ConfigError
+from golfdeblur.golf import STEPS
 
 if TYPE_CHECKING:
     from golfdeblur.weights import Weights
@@ -61,10 +63,30 @@ def _decibels(psnr: float | None) -> str:
     return "equal to the sharp" if psnr is None else f"{psnr:.2f} dB"
 
 
+def _export_single(model: list[Path], file: Path, *, steps: int, strength: float | None, force: bool) -> None:
+    if len(model) != 1:
+        raise ConfigError(f"--single takes one model, {len(model)} are given; give a name or a folder.")
+    if file.suffix.lower() != ".onnx":
+        raise ConfigError(f"{file} must end in .onnx; give such a name.")
+    with needs_extra("onnx"):
+        from golfdeblur.bridges.single import to_single
+    from golfdeblur.weights import find_weights
+
+    check_new(file, force=force)
+    write_bytes(file, to_single(find_weights(model[0]), steps=steps, strength=strength))
+    inputs = "RGB and the strength" if strength is None else "RGB"
+    print(f"{file}: {model[0].name} with {steps} corrections in one file; it takes {inputs}.")
+
+
 @app.command("export")
 def export_command(
-    run: Annotated[list[Path], typer.Argument(help="The folder of a run, or the files F.safetensors G.safetensors.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to write.")],
+    run: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The folder of a run, or F.safetensors G.safetensors; with --single a model's name or folder."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The model folder to write.")] = None,
     name: Annotated[str, typer.Option(help="The model's name.")] = "custom",
     trained_on: Annotated[str, typer.Option(help="What golf info says of the training data.")] = "",
     scores: Annotated[
@@ -74,9 +96,24 @@ def export_command(
         Path | None,
         typer.Option(help="A folder of blurry photos: makes 8-bit networks too, for --runtime onnxruntime-int8."),
     ] = None,
+    single: Annotated[
+        Path | None, typer.Option(help="Write the whole model as one .onnx for other programs (extra `onnx`).")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", "-n", help="With --single: so many corrections.")] = STEPS,
+    strength: Annotated[
+        float | None, typer.Option(help="With --single: 0 to 1, fixed in the file. A second input if left out.")
+    ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Turn trained F and G, or F alone, into a model folder for --model (needs the extra `train`)."""
+    """Turn trained F and G, or F alone, into a model folder for --model (needs the extra `train`).
+
+    With --single it turns a model into one ONNX file instead, with all sizes, strokes and the strength inside.
+    """
+    if single is not None:
+        _export_single(run, single, steps=steps, strength=strength, force=force)
+        return
+    if out is None:
+        raise ConfigError("Nothing to write is named; give -o FOLDER for a model folder, or --single FILE.onnx.")
     with needs_extra("train"):
         from golfdeblur.learning import export
     extra: dict[str, Any] = {"data": trained_on, "scores": {}}

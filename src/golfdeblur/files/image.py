@@ -70,6 +70,11 @@ def read(path: str | Path, *, max_pixels: int = LARGEST_PIXELS) -> Picture:
 
     Raises ImageError for a missing, empty, truncated or unsupported file, one of more pixels than allowed, and one that
     is written to meanwhile.
+
+    Examples:
+        >>> picture = read("examples/walkway.jpg")
+        >>> picture.size, picture.layout, picture.bits
+        ((960, 720), 'RGB', 8)
     """
     path = Path(path)
 
