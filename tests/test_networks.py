@@ -140,3 +140,11 @@ def test_build_returns_the_same_network_from_its_spec() -> None:
 def test_unknown_networks_are_refused_by_name(wrong) -> None:
     with pytest.raises(ConfigError, match=r"unknown|one entry per level"):
         wrong()
+
+
+def test_the_convolutions_of_the_paper_s_f_reach_93_px() -> None:
+    """Table 1's last kernel is 7 x 7; with the 3 x 3 of the text it would be 89."""
+    network = ResidualCNN(32)
+    sides = [m.kernel_size[0] for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert 1 + sum(side - 1 for side in sides) == 93
+    assert 93 - (network.tail.kernel_size[0] - 3) == 89
