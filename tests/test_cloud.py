@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur.errors import ConfigError
+from golfdeblur.cli.app import app
+from golfdeblur.errors import ConfigError, GolfError
 from golfdeblur.model import Model
 
 fsspec = pytest.importorskip("fsspec")
@@ -56,13 +57,15 @@ def test_a_second_run_does_what_is_missing_or_changed(
     assert set(first.values()) == {"deblurred"}
     for name, data in content.items():
         assert files.cat_file(f"{root}/out/{name}") == model.deblur_bytes(data)
-    assert {run()[name] for name in content} == {"done before"}
+    again = run()
+    assert [again[name] for name in content] == ["done before"] * 3
     files.pipe_file(f"{root}/in/day 0/0.png", content["day 1/1.png"])
     files.rm_file(f"{root}/out/day 0/2.png")
     again = run()
     assert [again[name] for name in content] == ["deblurred", "done before", "deblurred"]
     assert files.cat_file(f"{root}/out/day 0/0.png") == model.deblur_bytes(content["day 1/1.png"])
-    assert {run(How(strength=0.5))[name] for name in content} == {"deblurred"}
+    again = run(How(strength=0.5))
+    assert [again[name] for name in content] == ["deblurred"] * 3
     files.rm_file(f"{root}/out/{NOTES}/day 1/1.png.json")
     files.pipe_file(f"{root}/out/day 1/1.png", b"of somebody else")
     assert "no result of ours" in run()["day 1/1.png"]
@@ -86,6 +89,16 @@ def test_places_that_cannot_be_used_are_said_in_one_sentence(tmp_path: Path) -> 
         with pytest.raises(ConfigError, match=words) as caught:
             jobs_in(source, out)
         assert "secret" not in str(caught.value)
+
+
+def test_the_command(tiny_model: Path, photo: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = filled(fsspec.filesystem("memory"), f"/{tmp_path.name}/in", photo)
+    places = [f"memory://{tmp_path.name}/in", f"memory://{tmp_path.name}/out"]
+    with pytest.raises(GolfError, match="1 photos failed"):
+        app(["cloud", *places, "--model", str(tiny_model), "--json"], standalone_mode=False)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(row["status"] for row in rows)[-3:] == ["deblurred"] * len(content)
+    assert {"path", "status", "seconds"} == set(rows[0])
 
 
 def test_ray_gives_what_one_process_gives(tiny_model: Path, photo: np.ndarray, tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ from golfdeblur.model import Model, check_strength
 NOTES = ".golf"
 """The folder of the notes, inside of the results'."""
 
+DONE = ("deblurred", "done before")
+"""What the row of a photo says that did not fail."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -94,7 +97,7 @@ def deblur(source: str, out: str, *, model: Model, how: How | None = None) -> It
 def deblur_one(model: Model, job: Job, how: How) -> dict[str, Any]:
     """Do one photo, and return its row: path, status and seconds.
 
-    The status is "deblurred", "done before", or a sentence for a photo that failed, which ends no run.
+    The status is one of DONE, or a sentence for a photo that failed, which ends no run.
     """
     started = time.perf_counter()
     try:

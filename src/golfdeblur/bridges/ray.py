@@ -11,6 +11,7 @@ import ray.data
 
 from golfdeblur import DEFAULT_MODEL
 from golfdeblur.bridges.cloud import How, Job, deblur_one, jobs_in
+from golfdeblur.errors import ConfigError
 from golfdeblur.model import check_strength, load
 
 MOST_BLOCKS = 1000
@@ -26,6 +27,14 @@ class Deblurrer:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row of one photo (`cloud.deblur_one`)."""
         return deblur_one(self.model, Job(row["source"], row["target"], row["note"]), self.how)
+
+
+def connect(address: str) -> None:
+    """Start Ray on this machine for "local", or join a running cluster. Raises ConfigError where there is none."""
+    try:
+        ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"No Ray cluster is at '{address}'; start one, or give --ray local.") from error
 
 
 def deblur(
