@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +37,31 @@ def filled(files, folder: str, photo: np.ndarray, count: int = 3) -> dict[str, b
     return content
 
 
-@pytest.mark.parametrize("kind", ["memory", "file"])
-def test_a_second_run_does_what_is_missing_or_changed(
-    model: Model, photo: np.ndarray, tmp_path: Path, kind: str
-) -> None:
+@pytest.fixture(params=["memory", "file", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the URL of an empty folder; of S3 in moto's server on this machine, where that is installed."""
+    if request.param != "s3":
+        yield f"{request.param}://{tmp_path}"
+        return
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "nobody"),
+        ("AWS_SECRET_ACCESS_KEY", "nothing"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port())),
+    ):
+        monkeypatch.setenv(name, value)
+    fsspec.filesystem("s3").mkdir("photos")
+    yield "s3://photos"
+    server.stop()
+
+
+def test_a_second_run_does_what_is_missing_or_changed(model: Model, photo: np.ndarray, root: str) -> None:
     from golfdeblur.bridges.cloud import NOTES, How, deblur
 
-    files = fsspec.filesystem(kind)
-    root = f"/{tmp_path.name}" if kind == "memory" else str(tmp_path)
-    url = f"{kind}://{root}"
+    files, url = fsspec.filesystem(root.partition("://")[0], use_listings_cache=False), root
     content = filled(files, f"{root}/in", photo)
 
     def run(how: How | None = None) -> dict[str, str]:

@@ -58,8 +58,8 @@ def jobs_in(source: str, out: str) -> list[Job]:
     Raises ConfigError for a place that cannot be listed, that holds no images, or that is `out` itself.
     """
     try:
-        files, root = url_to_fs(source)
-        target, base = url_to_fs(out)
+        files, root = _place(source)
+        target, base = _place(out)
         found = sorted(str(path) for path in files.find(root))
     except (OSError, ValueError, ImportError) as error:
         raise ConfigError(
@@ -108,7 +108,7 @@ def deblur_one(model: Model, job: Job, how: How) -> dict[str, Any]:
 
 
 def _done(model: Model, job: Job, how: How) -> str:
-    (files, path), (target, out), (notes, note) = (url_to_fs(url) for url in (job.source, job.target, job.note))
+    (files, path), (target, out), (notes, note) = (_place(url) for url in (job.source, job.target, job.note))
     said, before = {"input": files.ukey(path), "settings": how.settings(model)}, _note(notes, note)
     if target.exists(out):
         if before is None:
@@ -121,6 +121,11 @@ def _done(model: Model, job: Job, how: How) -> str:
     _put(target, out, made)
     _put(notes, note, json.dumps(said).encode())
     return "deblurred"
+
+
+def _place(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return who reaches a URL, and the path there; other processes write there, too, so no listing is remembered."""
+    return url_to_fs(url, use_listings_cache=False)
 
 
 def _note(files: fsspec.AbstractFileSystem, path: str) -> Any:
