@@ -85,3 +85,20 @@ results: $(VENV)/.dev
 	$(BIN)/python docs/pictures/before_after.py
 	$(BIN)/python docs/pictures/failures.py
 	$(BIN)/python docs/pictures/gallery.py $(DATA)
+
+# The paper's rivals on Levin's photographs, and which tool is for which blur: some twenty minutes of one core.
+RIVALS := l0 dark-channel normalised-sparsity wiener richardson-lucy tv hyper-laplacian
+.PHONY: rivals experiments
+rivals: $(VENV)/.dev
+	mkdir -p build/rivals
+	$(BIN)/python research/scripts/levin_pairs.py $(DATA) build
+	$(BIN)/golf evaluate build/levin09 --best-shift 5 --json build/rivals/levin09-fast.json --force
+	for method in $(RIVALS); do \
+	  $(BIN)/golf evaluate build/levin09 --best-shift 5 --method $$method --json build/rivals/levin09-$$method.json --force; done
+	$(BIN)/python research/scripts/which_tool.py build/rivals/*.json --into README.md docs/experiments.md
+
+# The paper's experiments of a few minutes each; `forgetting` and `balance` take half an hour.
+experiments: $(VENV)/.dev
+	for name in prior theory convergence gradient-field hard known-kernel tables; do \
+	  $(BIN)/golf experiment $$name --data $(DATA)/reds_val --out build/experiments/$$name --force; done
+	$(BIN)/python docs/experiments_table.py build/experiments

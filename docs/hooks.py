@@ -50,6 +50,8 @@ def on_page_markdown(markdown, page, config, files):
     """Lead links between docs/ and the rest of the repository to where the pages lie on the site."""
     if WITHOUT_SEARCH.match(page.file.src_uri):
         page.meta["search"] = {"exclude": True}
+    if page.file.src_uri == "index.md" and (APP / "index.html").exists():
+        markdown += '\n<a href="app/index.html">Try it in this browser</a>: photos do not leave the computer.\n'
     if page.file.src_uri in OUTSIDE:
         return re.sub(r"(\]\((?:\.\./)?)docs/", r"\1", markdown)
     up = "../" * (page.file.src_uri.count("/") + 1)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from golfdeblur.engine import scales
 from golfdeblur.errors import ConfigError
 from golfdeblur.learning.golf import GolfOptimizer
 from golfdeblur.learning.layers import BasicBlock, InstanceNorm
@@ -101,18 +102,16 @@ def test_several_scales_are_the_same_weights_again_and_again() -> None:
         hint = network(torch.cat([seen, hint], 1))
     assert torch.allclose(network(x), hint, atol=1e-6)
 
-    def many_scales(x: torch.Tensor, scales: int) -> torch.Tensor:
-        height, width = x.shape[-2:]
-        x = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (0, -height % 8), (0, -width % 8)), mode="symmetric"))
-        hint = torch.zeros_like(x)
-        if scales > 1:
-            half = many_scales(torch.nn.functional.avg_pool2d(x, 2), scales - 1)
-            hint = torch.nn.functional.interpolate(half, scale_factor=2.0)
-        return network(torch.cat([x, hint], 1))[..., :height, :width]
+    def one_scale(x: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+        height, width = x.shape[2:]
+        whole = np.pad(x, ((0, 0), (0, 0), (0, -height % 8), (0, -width % 8)), mode="symmetric")
+        given = np.concatenate([whole, coarse.repeat(2, axis=2).repeat(2, axis=3)], axis=1)
+        return x + network(torch.from_numpy(given))[..., :height, :width].numpy()
 
     with torch.no_grad():
         x = x[..., :23, :41]  # whole cells at no scale
-        assert torch.allclose(network(x), many_scales(x, 3), atol=1e-6)
+        stated = scales.residual(one_scale, x.numpy(), 3, multiple=network.multiple_px)
+        assert np.allclose(network(x).numpy(), stated, atol=1e-6)
     twice = ResidualUNet((4, 8), (1, 1), scales=2)
     assert (twice.receptive_field_px, twice.overlap_px) == (network.receptive_field_px, network.overlap_px)
 
@@ -140,3 +139,11 @@ def test_build_returns_the_same_network_from_its_spec() -> None:
 def test_unknown_networks_are_refused_by_name(wrong) -> None:
     with pytest.raises(ConfigError, match=r"unknown|one entry per level"):
         wrong()
+
+
+def test_the_convolutions_of_the_paper_s_f_reach_93_px() -> None:
+    """Table 1's last kernel is 7 x 7; with the 3 x 3 of the text it would be 89."""
+    network = ResidualCNN(32)
+    sides = [m.kernel_size[0] for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert 1 + sum(side - 1 for side in sides) == 93
+    assert 93 - (network.tail.kernel_size[0] - 3) == 89

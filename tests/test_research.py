@@ -178,3 +178,36 @@ def test_the_rule_for_noise_asks_for_every_demand(script, tmp_path: Path) -> Non
     assert lay(26.94, 1.01, 0.89) == [False, True, True, True]
     assert lay(27.1, 0.6, 0.95) == [True, True, False, False]
     assert lay(27.1, 0.4, 0.5) == [True, False, False, True]
+
+
+def test_the_table_of_tools_names_the_worst_photo(script, tmp_path: Path) -> None:
+    which_tool = script("which_tool", "scripts")
+    images = [
+        {"name": name, "psnr": psnr, "input": {"psnr": 20.0}, "seconds": 0.5}
+        for name, psnr in (("a.png", 25.0), ("b.png", 18.5))
+    ]
+    result = {"model": "tv", "data": "set", "images": images, "mean": {"psnr": 21.75}, "input_mean": {"psnr": 20.0}}
+    made = which_tool.table([result])
+    assert "**21.75** (20.00)" in made
+    assert "-1.50, b" in made
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{which_tool.BEGIN}\nold\n{which_tool.END}\nafter\n")
+    which_tool.put(page, made)
+    assert page.read_text() == f"before\n{which_tool.BEGIN}\n{made}{which_tool.END}\nafter\n"
+    page.write_text("no lines")
+    with pytest.raises(SystemExit, match="lacks the lines"):
+        which_tool.put(page, made)
+
+
+def test_the_page_of_experiments_is_renewed_row_by_row(script) -> None:
+    table = script("experiments_table", "../docs")
+    made = {"model": "fast", "sha256": {"F": "ab" * 32}, "version": "1", "data": None, "quick": False}
+    result = {"name": "prior", "held": "in part", "parts": {"one": True, "two": False}, "verdict": "seen", "made": made}
+    page = f"top\n{table.BEGIN}| `balance` | old |\n| `prior` | old |\n{table.END}\nend\n"
+    new = table.renewed(page, [result])
+    assert "| `balance` | old |" in new
+    assert "| `prior` | **in part**; not: two |" in new
+    assert new.startswith("top\n")
+    assert new.endswith("\nend\n")
+    with pytest.raises(ValueError, match="smoke run"):
+        table.renewed(page, [result | {"made": made | {"quick": True}}])

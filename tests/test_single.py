@@ -99,13 +99,13 @@ def test_the_file_says_what_it_is() -> None:
 def test_the_command_exports_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "golf.onnx"
     app(["export", "fast", "--single", str(file), "--steps", "1", "--strength", "0.5"], standalone_mode=False)
-    assert "1 corrections" in capsys.readouterr().out
+    assert "at most 1 corrections" in capsys.readouterr().out
     assert file.read_bytes() == to_single(find_weights("fast"), steps=1, strength=0.5)
     assert "exists already" in refused("export", "fast", "--single", file)
     assert ".onnx" in refused("export", "fast", "--single", tmp_path / "golf.pb")
     assert "unknown" in refused("export", "huge", "--single", tmp_path / "x.onnx")
     assert "0 to 100" in refused("export", "fast", "--single", tmp_path / "x.onnx", "--steps", "101")
     assert "allowed" in refused("export", "fast", "--single", tmp_path / "x.onnx", "--strength", "2")
-    assert "one model" in refused("export", "fast", "paper", "--single", tmp_path / "x.onnx")
+    assert "One file" in refused("export", "fast", "paper", "--single", tmp_path / "x.onnx")
     assert "-o" in refused("export", "fast")
     assert [path.name for path in tmp_path.iterdir()] == ["golf.onnx"]

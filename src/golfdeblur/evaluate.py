@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,16 @@ from typing import Any
 import numpy as np
 
 from golfdeblur import metrics
+from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.errors import DataError
 from golfdeblur.files import image
 from golfdeblur.runtimes import REDUCED
 
 Method = Callable[[np.ndarray], np.ndarray]
 """Any function from (H, W, 3) uint8 to the same: a model, the identity, a rival."""
+
+Informed = Callable[[np.ndarray, Kernel], np.ndarray]
+"""A method that is told the true kernel as well."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,18 @@ class Row:
     name: str
     output: Scores
     blurry: Scores
+    seconds: float
+    """What the method took, reading and scoring apart."""
 
 
-def evaluate(folder: Path, method: Method, *, best_shift_px: int = 0) -> Iterator[Row]:
-    """Yield a row for each pair of `folder`, in the order of their names.
+def evaluate(
+    folder: Path, method: Method | None = None, *, informed: Informed | None = None, best_shift_px: int = 0
+) -> Iterator[Row]:
+    """Yield a row for each pair of `folder`, in the order of their names; give `method` or `informed`.
 
     With `best_shift_px` outputs and inputs are compared where they lie nearest to the sharp image, each moved by so
     much at most (`metrics.at_best_shift`). Raises DataError for a pair, or an output, of unequal sizes, or too small to
-    be moved, and ImageError for an unreadable file.
+    be moved, and ImageError for an unreadable file or, with `informed`, a kernel (`true_kernel`).
     """
     for name, blurry_path, sharp_path in image.find_pairs(folder):
         blurry, sharp = image.read_rgb8(blurry_path), image.read_rgb8(sharp_path)
@@ -54,8 +64,30 @@ def evaluate(folder: Path, method: Method, *, best_shift_px: int = 0) -> Iterato
                 f"{name}: blurry is {blurry.shape[1]}x{blurry.shape[0]}, sharp {sharp.shape[1]}x{sharp.shape[0]}; "
                 "a pair must show the same pixels."
             )
-        output, before = (score(x, sharp, best_shift_px=best_shift_px) for x in (method(blurry), blurry))
-        yield Row(name, output, before)
+        told = () if informed is None else (true_kernel(blurry_path),)
+        started = time.perf_counter()
+        made = (informed or method)(blurry, *told)  # type: ignore[misc]
+        seconds = time.perf_counter() - started
+        output, before = (score(x, sharp, best_shift_px=best_shift_px) for x in (made, blurry))
+        yield Row(name, output, before, seconds)
+
+
+def true_kernel(blurry: Path) -> Kernel:
+    """Read kernel/NAME.npy beside the folder of a blurry image; meta.json there may name its light, else it is sRGB.
+
+    Raises ImageError where the kernel is missing, and DataError for an unreadable meta.json.
+    """
+    root, facts = blurry.parent.parent, root_facts(blurry.parent.parent)
+    return Kernel.read(root / "kernel" / f"{blurry.stem}.npy", light=facts.get(blurry.stem, {}).get("light", "srgb"))
+
+
+def root_facts(root: Path) -> dict[str, Any]:
+    """Return what meta.json in `root` says of each image; nothing where there is none. Raises DataError."""
+    path = root / "meta.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); make the set again.") from error
 
 
 def score(x: np.ndarray, sharp: np.ndarray, *, best_shift_px: int = 0) -> Scores:
@@ -87,9 +119,10 @@ def as_json(
     self_ensemble: bool = False,
     best_shift_px: int = 0,
 ) -> dict[str, Any]:
-    """Return {"model", "runtime", "steps", "data", "images": [{"name", "psnr", "ssim"}], "mean", "input_mean"}.
+    """Return {"model", "runtime", "steps", "data", "images": [{"name", "psnr", "ssim", "input", "seconds"}], means}.
 
-    With a self-ensemble also "self_ensemble": true, at the best shift "best_shift_px".
+    The means are "mean" and "input_mean". With a self-ensemble also "self_ensemble": true, at the best shift
+    "best_shift_px".
     """
     return {
         "model": model,
@@ -98,7 +131,10 @@ def as_json(
         **({"self_ensemble": True} if self_ensemble else {}),
         "data": data,
         **({"best_shift_px": best_shift_px} if best_shift_px else {}),
-        "images": [{"name": r.name, **r.output.as_json(), "input": r.blurry.as_json()} for r in rows],
+        "images": [
+            {"name": r.name, **r.output.as_json(), "input": r.blurry.as_json(), "seconds": round(r.seconds, 3)}
+            for r in rows
+        ],
         "mean": mean([r.output for r in rows]).as_json(),
         "input_mean": mean([r.blurry for r in rows]).as_json(),
     }

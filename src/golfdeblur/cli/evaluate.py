@@ -21,6 +21,7 @@ from golfdeblur.cli.app import (
     ThreadsOption,
     app,
     check_new,
+    needs_extra,
     progress,
     read_result,
     write_text,
@@ -35,6 +36,13 @@ def evaluate(
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     self_ensemble: EnsembleOption = False,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure another method in the model's place: l0, dark-channel or normalised-sparsity; or, with the "
+            "true kernels in kernel/, wiener, richardson-lucy, tv or hyper-laplacian (needs the extra `train`)."
+        ),
+    ] = None,
     best_shift: Annotated[
         int,
         typer.Option(
@@ -59,20 +67,24 @@ def evaluate(
     if json_file is not None:
         check_new(json_file, force=force)
     count = len(image.find_pairs(folder))
-    loaded, rows = load(model, runtime=runtime), list[evaluation.Row]()
-    produced = evaluation.evaluate(
-        folder, lambda y: loaded.deblur(y, steps=steps, self_ensemble=self_ensemble), best_shift_px=best_shift
-    )
+    if method is not None:
+        name, steps, self_ensemble, used, told = method, 0, False, "numpy", _rival(method)
+    else:
+        loaded = load(model, runtime=runtime)
+        name, used = loaded.weights.name, loaded.runtime
+        told = {"method": lambda y: loaded.deblur(y, steps=steps, self_ensemble=self_ensemble)}
+    rows = list[evaluation.Row]()
+    produced = evaluation.evaluate(folder, **told, best_shift_px=best_shift)
     for row in progress(produced, count, "Evaluating", quiet=quiet):
         rows.append(row)
         if not quiet and not sys.stdout.isatty():
             print(_score_line(row.name, row.output, row.blurry), flush=True)
     result = evaluation.as_json(
         rows,
-        model=loaded.weights.name,
+        model=name,
         steps=steps,
         data=folder.resolve().name,
-        runtime=loaded.runtime,
+        runtime=used,
         self_ensemble=self_ensemble,
         best_shift_px=best_shift,
     )
@@ -84,6 +96,18 @@ def evaluate(
         else:
             means = evaluation.mean([r.output for r in rows]), evaluation.mean([r.blurry for r in rows])
             print(_score_line(f"mean of {len(rows)}", *means))
+
+
+def _rival(name: str) -> dict[str, Any]:
+    """Return the argument of `evaluate.evaluate` that stands for a rival. Raises ConfigError."""
+    with needs_extra("train"):
+        from golfdeblur.experiments import rivals
+
+    if name in rivals.BLIND:
+        return {"method": lambda pixels: rivals.blind(pixels, name)}
+    if name in rivals.KNOWN:
+        return {"informed": lambda pixels, kernel: rivals.known(pixels, name, kernel)}
+    raise ConfigError(f"Method '{name}' is unknown; use {', '.join([*rivals.BLIND, *rivals.KNOWN])}.")
 
 
 TABLE_BEGIN, TABLE_END = "<!-- golf table: begin -->\n", "<!-- golf table: end -->"

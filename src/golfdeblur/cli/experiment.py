@@ -26,6 +26,7 @@ class Experiment(str, Enum):
     hard = "hard"
     known_kernel = "known-kernel"
     tables = "tables"
+    theory = "theory"
     all = "all"
 
 
@@ -66,6 +67,7 @@ def experiment(
             prior,
             report,
             tables,
+            theory,
         )
     out.mkdir(parents=True, exist_ok=True)
     check_new(out / "report.md", force=force)
@@ -80,6 +82,7 @@ def experiment(
         Experiment.hard: hard.run,
         Experiment.known_kernel: known_kernel.run,
         Experiment.tables: tables.run,
+        Experiment.theory: theory.run,
     }
     settings = report.Settings(quick, model, network.value, data, features, tuple(evaluations or ()), seeds)
     results, failed = [], 0
@@ -95,10 +98,10 @@ def experiment(
             continue
         results.append(result)
         place = out / each.value if name is Experiment.all else out
-        written = report.write(result, place)
+        written = report.write(result, place, settings)
         print(f"{each.value}: {time.perf_counter() - started:.0f} s. {result.verdict}", flush=True)
     if name is Experiment.all:
-        written = report.write_all(results, out)
+        written = report.write_all(results, out, settings)
     print(f"Report: {written}")
     if failed:
         raise GolfError(f"{failed} of {len(runs)} experiments failed, as named above; the report has the others.")

@@ -63,19 +63,30 @@ def _decibels(psnr: float | None) -> str:
     return "equal to the sharp" if psnr is None else f"{psnr:.2f} dB"
 
 
-def _export_single(model: list[Path], file: Path, *, steps: int, strength: float | None, force: bool) -> None:
+def _export_whole(model: list[Path], file: Path, *, steps: int, strength: float | None, force: bool) -> None:
+    """Write a whole model as one file: .onnx, .dtmodel or .safetensors."""
     if len(model) != 1:
-        raise ConfigError(f"--single takes one model, {len(model)} are given; give a name or a folder.")
-    if file.suffix.lower() != ".onnx":
-        raise ConfigError(f"{file} must end in .onnx; give such a name.")
-    with needs_extra("onnx"):
-        from golfdeblur.bridges.single import to_single
+        raise ConfigError(f"One file takes one model, {len(model)} are given; give a name or a folder.")
     from golfdeblur.weights import find_weights
 
     check_new(file, force=force)
-    write_bytes(file, to_single(find_weights(model[0]), steps=steps, strength=strength))
-    inputs = "RGB and the strength" if strength is None else "RGB"
-    print(f"{file}: {model[0].name} with {steps} corrections in one file; it takes {inputs}.")
+    weights = find_weights(model[0])
+    if file.suffix == ".safetensors":
+        if strength is not None:
+            raise ConfigError("--strength is for --single and --darktable; leave it out for --spandrel.")
+        with needs_extra("train"):
+            from golfdeblur.bridges.whole import to_tensors
+        content = to_tensors(weights, steps=steps)
+    else:
+        with needs_extra("onnx"):
+            from golfdeblur.bridges.darktable import to_dtmodel
+            from golfdeblur.bridges.single import to_single
+        if file.suffix == ".dtmodel":
+            content = to_dtmodel(weights, steps=steps, strength=1.0 if strength is None else strength)
+        else:
+            content = to_single(weights, steps=steps, strength=strength)
+    write_bytes(file, content)
+    print(f"{file}: {weights.name}, at most {steps} corrections, in one file.")
 
 
 @app.command("export")
@@ -83,7 +94,7 @@ def export_command(
     run: Annotated[
         list[Path],
         typer.Argument(
-            help="The folder of a run, or F.safetensors G.safetensors; with --single a model's name or folder."
+            help="The folder of a run, or F.safetensors G.safetensors; for one file a model's name or folder."
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The model folder to write.")] = None,
@@ -99,21 +110,33 @@ def export_command(
     single: Annotated[
         Path | None, typer.Option(help="Write the whole model as one .onnx for other programs (extra `onnx`).")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", "-n", help="With --single: so many corrections.")] = STEPS,
+    darktable: Annotated[
+        Path | None, typer.Option(help="Write the whole model as a .dtmodel for darktable 5.6 (extra `onnx`).")
+    ] = None,
+    spandrel: Annotated[
+        Path | None, typer.Option(help="Write the whole model as .safetensors for spandrel (extra `train`).")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", "-n", help="In one file: at most this many corrections.")] = STEPS,
     strength: Annotated[
-        float | None, typer.Option(help="With --single: 0 to 1, fixed in the file. A second input if left out.")
+        float | None,
+        typer.Option(help="In one file: fixed, 0 to 1. With --single it is a second input if left out."),
     ] = None,
     force: ForceOption = False,
 ) -> None:
     """Turn trained F and G, or F alone, into a model folder for --model (needs the extra `train`).
 
-    With --single it turns a model into one ONNX file instead, with all sizes, strokes and the strength inside.
+    With --single, --darktable or --spandrel a model becomes one file instead, with all sizes and strokes inside.
     """
-    if single is not None:
-        _export_single(run, single, steps=steps, strength=strength, force=force)
-        return
+    one_file = ((single, ".onnx"), (darktable, ".dtmodel"), (spandrel, ".safetensors"))
+    for file, suffix in one_file:
+        if file is not None and file.suffix != suffix:
+            raise ConfigError(f"{file} must end in {suffix}; give such a name.")
+        if file is not None:
+            _export_whole(run, file, steps=steps, strength=strength, force=force)
     if out is None:
-        raise ConfigError("Nothing to write is named; give -o FOLDER for a model folder, or --single FILE.onnx.")
+        if not any(file for file, _ in one_file):
+            raise ConfigError("Nothing to write is named; give -o FOLDER, or --single FILE.onnx for one file.")
+        return
     with needs_extra("train"):
         from golfdeblur.learning import export
     extra: dict[str, Any] = {"data": trained_on, "scores": {}}

@@ -68,8 +68,11 @@ def run(settings: Settings) -> Result:
     common = abs(float(LENGTHS[int(gains[0].argmax())]) - 1) <= 0.3
     claim = "r(x) has the right direction and the right length."
     figures = {"lengths": _figure(gains, best)}
-    holds = None if settings.quick else common
-    return Result("gradient-field", claim, holds, verdict, numbers, [table], figures, {"residuals": grid(rows)})
+    parts = {
+        "a step along r(x) gains": bool(gains[0].max() > 0),
+        "the best common length lies within 0.7 to 1.3": common,
+    }
+    return Result("gradient-field", claim, parts, verdict, numbers, [table], figures, {"residuals": grid(rows)})
 
 
 def _figure(gains: np.ndarray, best: list[list[float]]) -> Figure:

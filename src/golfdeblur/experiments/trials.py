@@ -79,11 +79,14 @@ def fit(
 
 @torch.no_grad()
 def mean_psnr_db(network: Callable[[Tensor], Tensor], pairs: list[tuple[Tensor, Tensor]], multiple_px: int) -> float:
-    """Return the mean PSNR in dB of `network` from the first to the second of each pair, cut to whole cells."""
+    """Return the mean PSNR in dB of `network` from the first to the second of each pair, cut to whole cells.
+
+    It is infinite where one is equal.
+    """
     found = []
     for given, target in pairs:
         height, width = (n // multiple_px * multiple_px for n in given.shape[1:])
         out = network(given[None, :, :height, :width]).clamp(0, 1)
         error = float(((out - target[None, :, :height, :width]) ** 2).mean())
-        found.append(-10 * np.log10(max(error, 1e-10)))
+        found.append(-10 * np.log10(error) if error else np.inf)
     return float(np.mean(found))

@@ -17,6 +17,9 @@ from golfdeblur.weights import find_weights
 
 FORMAT = 1
 
+SPEC = "golf_spec"
+"""The tensor that holds the spec, as bytes of JSON: programs that read tensors alone need it, too."""
+
 KEPT_BITS = 16
 """Of the 24 significant bits of a weight: without the others files pack a tenth smaller (docs/decisions.md)."""
 
@@ -28,7 +31,13 @@ def save_network(path: Path, network: networks.Residual, history: dict) -> None:
     """
     tensors = {name: _rounded(value.detach().cpu().contiguous()) for name, value in network.state_dict().items()}
     metadata = {"format": str(FORMAT), "spec": json.dumps(network.spec), "history": json.dumps(history)}
+    tensors[SPEC] = spec_tensor(network.spec)
     atomic.write(path, save(tensors, metadata))  # safetensors' `save_file` would hide it from all other users
+
+
+def spec_tensor(spec: dict) -> torch.Tensor:
+    """Return `spec` as bytes of JSON, (N,) uint8."""
+    return torch.tensor(list(json.dumps(spec).encode()), dtype=torch.uint8)
 
 
 def load_network(path: Path) -> tuple[networks.Residual, dict]:
@@ -52,6 +61,7 @@ def load_network(path: Path) -> tuple[networks.Residual, dict]:
     if metadata.get("format") != str(FORMAT):
         raise WeightsError(f"{path} has format {metadata.get('format')}, this version reads format {FORMAT}.")
     network = networks.build(json.loads(metadata["spec"]))
+    tensors.pop(SPEC, None)  # files written before 2026-12-01 have none
     network.load_state_dict(tensors)
     return network, json.loads(metadata["history"])
 

@@ -116,7 +116,7 @@ class ResidualUNet(nn.Module):
 
     def _many_scales(self, x: Tensor, scales: int) -> Tensor:
         height, width = x.shape[-2:]
-        x = _continued(_continued(x, -2, self.multiple_px), -1, self.multiple_px)
+        x = continued(continued(x, -2, self.multiple_px), -1, self.multiple_px)
         hint = torch.zeros_like(x)
         if scales > 1:
             coarse = self._many_scales(nn.functional.avg_pool2d(x, 2), scales - 1)
@@ -182,7 +182,7 @@ class ResidualUNet(nn.Module):
         return self.unshuffle * low, self.unshuffle * (high + 1) - 1
 
 
-def _continued(x: Tensor, axis: int, multiple: int) -> Tensor:
+def continued(x: Tensor, axis: int, multiple: int) -> Tensor:
     """Return `x` with one axis continued to a multiple of `multiple`: mirrored, the last pixel twice."""
     length = x.shape[axis]
     if length % multiple == 0:
