@@ -31,6 +31,12 @@ lint: $(VENV)/.dev
 test: lint
 	$(BIN)/pytest
 
+# The fast tests with the oldest and the newest of everything, on each Python that can be had; needs uv, not torch.
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14
+.PHONY: test-matrix
+test-matrix:
+	tests/matrix.sh $(PYTHONS)
+
 # The page for the browser; needs node and npm.
 web/dist/index.html: $(wildcard web/src/* web/src/*/*) web/build.mjs web/pad.mjs web/package-lock.json src/golfdeblur/weights/fast/config.json
 	cd web && npm ci --no-audit --no-fund && npm run build

@@ -23,18 +23,15 @@ OUTSIDE = [
 """Pages that lie elsewhere in the repository; on the site they lie under the same names."""
 WITHOUT_SEARCH = re.compile(r"research/\d")
 """The logs, which would be most of what a search finds."""
-EXTRA = {"Guides": ["deconvolution.md", "reliability.md"], "Research": OUTSIDE[1:]}
-"""Pages that the navigation takes where they exist."""
 APP = ROOT / "web" / "dist"
 
 
 def on_config(config):
-    """Put the pages of `EXTRA` that exist into the navigation."""
-    for section in config.nav:
-        for title, pages in section.items():
-            for page in EXTRA.get(title, []):
-                if page in OUTSIDE or (Path(config.docs_dir) / page).exists():
-                    pages.append(page)
+    """Put the pages of research/ into the navigation, and among the guides those of docs/ that it does not name."""
+    named, sections = str(config.nav), {title: pages for section in config.nav for title, pages in section.items()}
+    pages = sorted(str(path.relative_to(config.docs_dir)) for path in Path(config.docs_dir).rglob("*.md"))
+    sections["Guides"] += [page for page in pages if f"'{page}'" not in named]
+    sections["Research"] += OUTSIDE[1:]
     return config
 
 

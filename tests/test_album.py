@@ -19,7 +19,7 @@ from golfdeblur.errors import ImageError
 from golfdeblur.files import image
 
 from .conftest import GUARD_S
-from .test_cli import fails, golf, refused
+from .test_cli import fails, golf, here, refused
 
 
 @pytest.fixture
@@ -146,10 +146,10 @@ def test_results_beside_the_folder(album: Path, tiny_model: Path) -> None:
 
 
 def test_what_cannot_be_asked(album: Path, tmp_path: Path, tiny_model: Path) -> None:
-    fails(golf("deblur", album, "-r"), "--out-dir")
-    fails(golf("deblur", album / "a.jpg", "-r", "--out-dir", tmp_path / "o"), "folder")
-    fails(golf("deblur", album, "--out-dir", tmp_path / "o", "-m", tiny_model), "-r and --out-dir")
-    fails(golf("deblur", album, "-r", "--out-dir", album), "itself")
+    fails(here("deblur", album, "-r"), "--out-dir")
+    fails(here("deblur", album / "a.jpg", "-r", "--out-dir", tmp_path / "o"), "folder")
+    fails(here("deblur", album, "--out-dir", tmp_path / "o", "-m", tiny_model), "-r and --out-dir")
+    fails(here("deblur", album, "-r", "--out-dir", album), "itself")
 
 
 def test_of_two_photos_with_one_result_the_second_is_named(album: Path, tmp_path: Path, tiny_model: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(
 ) -> None:
     album, out = tmp_path / "album", tmp_path / "out"
     album.mkdir()
-    large = Image.fromarray(photo).resize((900, 700))
+    large = Image.fromarray(photo).resize((600, 450))
     for index in range(12):
         large.save(album / f"{index:02}.png")
     command = [

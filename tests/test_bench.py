@@ -10,7 +10,7 @@ from golfdeblur import bench
 from golfdeblur.learning import networks
 from golfdeblur.learning.speed import training_speeds
 
-from .test_cli import fails, golf
+from .test_cli import fails, golf, here
 from .test_train import TINY
 
 
@@ -45,10 +45,10 @@ def test_the_command_measures_writes_and_draws(tiny_model: Path, tmp_path: Path)
     assert len(lines) == 2
     assert {line.index("onnxruntime") for line in lines} == {header.index("runtime")}
     assert Image.open(tmp_path / "b.png").width > 500
-    fails(golf(*arguments, "--json", tmp_path / "b.json"), "exists already")
-    fails(golf("bench", "--size", "12"), "1280x720")
-    fails(golf("bench", "--plot", tmp_path / "b.txt"), "b.txt", ".svg")
-    fails(golf("bench", "--runtime", "nonsense", "--size", "64x64"), "nonsense", "onnxruntime")
+    fails(here(*arguments, "--json", tmp_path / "b.json"), "exists already")
+    fails(here("bench", "--size", "12"), "1280x720")
+    fails(here("bench", "--plot", tmp_path / "b.txt"), "b.txt", ".svg")
+    fails(here("bench", "--runtime", "nonsense", "--size", "64x64"), "nonsense", "onnxruntime")
 
 
 def test_the_peak_is_measured_after_the_runs(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_another_command_is_timed_in_turn(tiny_model: Path, jpeg: Path) -> None:
     assert found["times_faster"] == pytest.approx(
         found["seconds"]["other"]["median"] / found["seconds"]["golf"]["median"]
     )
-    fails(golf("bench", "--against", "true", "--photo", jpeg), "{input}")
-    fails(golf("bench", "--against", "cp '{input} {output}", "--photo", jpeg), "check its quotes")
-    fails(golf("bench", "--against", "false {input} {output}", "--photo", jpeg, "--model", tiny_model), "false")
-    fails(golf("bench", "--against", "x {input} {output}"), "--photo")
+    fails(here("bench", "--against", "true", "--photo", jpeg), "{input}")
+    fails(here("bench", "--against", "cp '{input} {output}", "--photo", jpeg), "check its quotes")
+    fails(here("bench", "--against", "false {input} {output}", "--photo", jpeg, "--model", tiny_model), "false")
+    fails(here("bench", "--against", "x {input} {output}"), "--photo")

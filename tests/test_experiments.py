@@ -13,13 +13,13 @@ from golfdeblur.experiments import convergence, known_kernel, pictures, prior, r
 from golfdeblur.learning import uniform
 from golfdeblur.learning.networks import count_parameters
 
-from .test_cli import fails, golf, refused
+from .test_cli import fails, here, refused
 
 NAMES = ["prior", "forgetting", "balance", "convergence", "gradient-field", "hard", "known-kernel", "tables", "theory"]
 
 
 def test_all_of_them_run_and_report(tmp_path: Path) -> None:
-    result = golf("experiment", "all", "--quick", "--out", tmp_path / "all")
+    result = here("experiment", "all", "--quick", "--out", tmp_path / "all")
     assert result.returncode == 0, result.stderr
     text = (tmp_path / "all" / "report.md").read_text()
     for name in NAMES:
@@ -31,7 +31,7 @@ def test_all_of_them_run_and_report(tmp_path: Path) -> None:
         assert f"({figure.parent.name}/{figure.name})" in text
         assert Image.open(figure).width > 100
     assert len(list((tmp_path / "all").rglob("*.svg"))) >= 6
-    fails(golf("experiment", "prior", "--quick", "--out", tmp_path / "all"), "exists already")
+    fails(here("experiment", "prior", "--quick", "--out", tmp_path / "all"), "exists already")
 
 
 def test_a_smoke_run_says_what_it_is_and_never_that_a_claim_held(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_unusable_data_are_refused_before_anything_runs(tmp_path: Path) -> None:
 
 
 def test_without_data_they_say_what_they_need(tmp_path: Path) -> None:
-    fails(golf("experiment", "convergence", "--out", tmp_path / "x"), "--data")
+    fails(here("experiment", "convergence", "--out", tmp_path / "x"), "--data")
     for name in ("gradient-field", "hard", "known-kernel", "forgetting", "balance", "theory"):
         assert "--data" in refused("experiment", name, "--out", tmp_path / name)
 
@@ -113,7 +113,8 @@ def test_the_analytic_step_lands_on_the_truth() -> None:
     assert torch.allclose(prior.truth(prior.truth(u)), u)
 
 
-def test_a_learned_gradient_beats_the_classifier() -> None:
+def test_a_learned_gradient_beats_the_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prior, "SAMPLES", 8_000)
     found = prior.run(report.Settings(seeds=1)).numbers
     assert found["accuracy"]["mean"] >= 0.98
     assert found["learned_mse_per_image"]["mean"] < 0.02

@@ -1,3 +1,4 @@
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -30,3 +31,20 @@ def test_core_needs_no_torch() -> None:
     core = text.split("dependencies = [")[1].split("]")[0]
     assert "torch" not in core
     assert "torchvision" not in text
+
+
+def test_an_index_shows_links_that_lead_somewhere() -> None:
+    pytest.importorskip("hatchling")
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    text = "![a](b/c.png) [d](e.md#f) [g](#h) [i](https://j)"
+    assert build.page(text, "https://host/x/y", "1a2b") == (
+        "![a](https://host/x/y/raw/1a2b/b/c.png) [d](https://host/x/y/blob/1a2b/e.md#f) [g](#h) [i](https://j)"
+    )
+    assert build.page(text, None, None) == " d [g](#h) [i](https://j)"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not build.LINK.search(build.page(readme, None, None))
+    assert not build.LINK.search(build.page(readme, "https://host/x/y", "1a2b"))

@@ -13,7 +13,7 @@ from golfdeblur.learning.mixture import MixtureConfig
 from golfdeblur.learning.recipe import Recipe
 from golfdeblur.learning.sources import SourceConfig, load_sources
 
-from .test_cli import fails, golf
+from .test_cli import fails, here
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +105,15 @@ def test_wrong_wishes_get_a_sentence(tmp_path: Path, clip: Path, photos: Path) -
 
 
 def test_the_commands_write_folders_that_train(tmp_path: Path, clip: Path, photos: Path) -> None:
-    made = golf("data", "pairs-from-photos", photos, "-n", "3", "--size", "64", "--out", tmp_path / "a")
+    made = here("data", "pairs-from-photos", photos, "-n", "3", "--size", "64", "--out", tmp_path / "a")
     assert made.returncode == 0, made.stderr
     assert made.stdout.startswith("3 pairs in ")
     assert len(data.load_pairs(tmp_path / "a")) == 3
-    again = golf("data", "pairs-from-photos", photos, "-n", "3", "--size", "64", "--out", tmp_path / "a")
+    again = here("data", "pairs-from-photos", photos, "-n", "3", "--size", "64", "--out", tmp_path / "a")
     fails(again, "holds pairs already")
-    made = golf("data", "pairs-from-video", clip, "--frames", "7", "--light", "linear", "--out", tmp_path / "b")
+    made = here("data", "pairs-from-video", clip, "--frames", "7", "--light", "linear", "--out", tmp_path / "b")
     assert made.returncode == 0, made.stderr
     assert len(data.load_pairs(tmp_path / "b")) == 5
     assert not list(tmp_path.rglob("*.part"))
-    fails(golf("data", "pairs-from-video", clip, "--frames", "some", "--out", tmp_path / "c"), "7-13")
-    fails(golf("data", "pairs-from-video", tmp_path / "none.mp4", "--out", tmp_path / "c"), "none.mp4")
+    fails(here("data", "pairs-from-video", clip, "--frames", "some", "--out", tmp_path / "c"), "7-13")
+    fails(here("data", "pairs-from-video", tmp_path / "none.mp4", "--out", tmp_path / "c"), "none.mp4")

@@ -16,7 +16,7 @@ from golfdeblur import video
 from golfdeblur.errors import ConfigError, ImageError, Interrupted
 
 from .conftest import GUARD_S
-from .test_cli import fails, golf
+from .test_cli import fails, golf, here
 
 TIMES = [0, 1, 2, 4, 5, 8, 9, 10, 12, 13, 14, 15, 16, 20, 21, 22]
 """Twenty-fourths of a second: the frame rate varies."""
@@ -448,16 +448,16 @@ def test_the_command(tmp_path: Path, tiny_model: Path) -> None:
     result = golf("video", source, "-o", target, "-m", tiny_model)
     assert result.returncode == 0, result.stderr
     assert f"{len(TIMES)} frames, brightness flicker" in result.stdout
-    fails(golf("video", source, "-o", target, "-m", tiny_model), "exists already")
+    fails(here("video", source, "-o", target, "-m", tiny_model), "exists already")
     assert video.default_output(Path("a/clip.MOV")) == Path("a/clip-deblurred.MOV")
     assert video.default_output(Path("a/clip.avi")) == Path("a/clip-deblurred.mp4")
-    fails(golf("video", tmp_path / "no.mp4", "-o", tmp_path / "b.mp4"), "is no file")
+    fails(here("video", tmp_path / "no.mp4", "-o", tmp_path / "b.mp4"), "is no file")
     (tmp_path / "text.mp4").write_text("no video")
-    fails(golf("video", tmp_path / "text.mp4", "-o", tmp_path / "b.mp4"), "not a video")
-    fails(golf("video", source, "-o", tmp_path / "b.xyz"), ".mkv")
-    fails(golf("video", source, "-o", source / "b.mp4"), "in.mp4")
+    fails(here("video", tmp_path / "text.mp4", "-o", tmp_path / "b.mp4"), "not a video")
+    fails(here("video", source, "-o", tmp_path / "b.xyz"), ".mkv")
+    fails(here("video", source, "-o", source / "b.mp4"), "in.mp4")
     content = source.read_bytes()
-    fails(golf("video", source, "-o", source, "--force"), "replaced by its own result")
+    fails(here("video", source, "-o", source, "--force"), "replaced by its own result")
     assert source.read_bytes() == content
     assert not (tmp_path / "b.mp4").exists()
 

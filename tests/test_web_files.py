@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 import golfdeblur
 
 from .browsers import ROOT, Firefox, chromium, deblur, in_chromium, in_firefox, opened, saved, served, status
+from .conftest import GUARD_S
 
 P3_COLORANTS = {
     b"rXYZ": (0.51512, 0.24120, -0.00105),
@@ -218,7 +219,7 @@ class TestInChromium:
         for name, (content, words) in files.items():
             (tmp_path / name).write_bytes(content)
             page.set_input_files("#file", tmp_path / name)
-            page.locator("#error", has_text=words).wait_for(timeout=10_000)
+            page.locator("#error", has_text=words).wait_for(timeout=1000 * GUARD_S)
             assert page.is_visible("#choose")
         page.complaints.clear()  # the HEIC decoder's own words
         photo.save(tmp_path / "photo.png")
