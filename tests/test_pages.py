@@ -12,6 +12,7 @@ import yaml
 
 from golfdeblur import cli  # noqa: F401 (its modules add their commands)
 from golfdeblur.cli.app import app
+from golfdeblur.learning.recipe import read_recipe
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "research" / "results.json"
@@ -127,3 +128,9 @@ def test_the_index_of_research_leads_to_entries() -> None:
     assert len(rows) > 30
     for entry in [entry for row in rows for entry in entries(row)]:
         assert any(heading.startswith(entry) for heading in headings), entry
+
+
+def test_the_cards_shares_are_the_recipes() -> None:
+    shares = re.findall(r"^\| [^|]+ \| [^|]+ \| (\d+) % \|", (ROOT / "MODEL_CARD.md").read_text(), re.MULTILINE)
+    sources = read_recipe(ROOT / "recipes" / "fast-f.toml").sources
+    assert [int(share) for share in shares] == [round(100 * source.weight) for source in sources]

@@ -32,4 +32,4 @@ def beside(path: Path, ending: str, suffix: str | None = None, *, hidden: bool =
     suffix, stem = path.suffix if suffix is None else suffix, "." * hidden + path.stem
     while len(f"{stem}{ending}{suffix}".encode(errors="surrogateescape")) > LONGEST_NAME:
         stem = stem[:-1]
-    return path.with_name(f"{stem}{ending}{suffix}")
+    return path.parent / f"{stem}{ending}{suffix}"
