@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from golfdeblur.engine.deconvolving import Deconvolution
 from golfdeblur.engine.ensemble import mean_of_turns
 from golfdeblur.engine.passes import Restored, Stages
 from golfdeblur.engine.runner import Runner, open_runner
-from golfdeblur.errors import ConfigError, ImageError
+from golfdeblur.errors import ConfigError, ImageError, LeftOutWarning
 from golfdeblur.files import image
 from golfdeblur.files.kinds import as_picture
 from golfdeblur.files.names import default_output
@@ -42,6 +43,8 @@ class Model:
     """None in a model without a corrector."""
     max_memory: int | None = None
     """Bytes that the process may take; None: half of what is free when a picture comes."""
+    max_pixels: int = image.LARGEST_PIXELS
+    """A file of a larger picture is refused before it is decoded."""
     threads: int | None = None
     """How many compute at once; None: GOLF_THREADS, or as many as the process may use (`machine.threads`)."""
 
@@ -65,9 +68,9 @@ class Model:
 
         A path gives a path: the result is written to `output`, or beside the input as NAME-deblurred.SUFFIX, and only
         with `overwrite` over a file that is there. An array is (H, W) or (H, W, C), uint8, uint16 or float in [0, 1];
-        alpha, its last of 2 or 4 channels, stays as it is. `self_ensemble`, `deconvolution` and `strength` are
-        as in `restore`. Raises ImageError for what is not an image, ConfigError for an `output` where nothing is
-        written.
+        alpha, its last of 2 or 4 channels, stays as it is. What of a file's metadata could not be kept is named in a
+        LeftOutWarning. `self_ensemble`, `deconvolution` and `strength` are as in `restore`. Raises ImageError for
+        what is not an image, ConfigError for an `output` where nothing is written.
 
         Examples:
             >>> import golfdeblur
@@ -88,8 +91,9 @@ class Model:
             if path.exists() and not overwrite:
                 raise ImageError(f"{path} exists already; give overwrite=True to replace it, or another output=.")
             image.check_writable(path, force=overwrite)
-            made = self.restore(image.read(picture), **how).picture
-            image.write(made, path, force=overwrite)
+            made = self.restore(image.read(picture, max_pixels=self.max_pixels), **how).picture
+            if left_out := image.write(made, path, force=overwrite):
+                warnings.warn(f"{picture}: left out: {'; '.join(left_out)}.", LeftOutWarning, stacklevel=2)
             return cast(Any, type(picture))(path)
         if output is not None or overwrite:
             raise ConfigError("output= and overwrite= are for the path of a file; save the picture that comes back.")
@@ -106,7 +110,9 @@ class Model:
             >>> [x.shape for x in model.strokes(y, steps=0)]
             [(48, 64)]
         """
-        source, like = (image.read(picture), lambda p: p) if isinstance(picture, str | Path) else as_picture(picture)
+        if isinstance(picture, str | Path):
+            picture = cast(Any, image.read(picture, max_pixels=self.max_pixels))
+        source, like = as_picture(picture)
         for restored in self.restore_each(source, steps=steps):
             yield like(restored.picture)
 
@@ -176,7 +182,7 @@ class Model:
         return stages, budget.plan(stages.need(picture, held_bytes), most)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _ready, (self.weights, self.runtime, self.max_memory, self.threads)
+        return _ready, (self.weights, self.runtime, self.max_memory, self.max_pixels, self.threads)
 
     def __repr__(self) -> str:
         networks = "F and G" if self.g else "F"
@@ -194,11 +200,13 @@ def load(
     *,
     runtime: str = "auto",
     max_memory: int | None = None,
+    max_pixels: int = image.LARGEST_PIXELS,
     threads: int | None = None,
 ) -> Model:
     """Load an embedded model by name (`fast`), or one from a folder with F.onnx, G.onnx and config.json.
 
-    `runtime` is one of `runtimes.RUNTIMES`, `max_memory` in bytes; `threads` compute at once. Raises WeightsError for
+    `runtime` is one of `runtimes.RUNTIMES`, `max_memory` in bytes; files of more than `max_pixels` are refused;
+    `threads` compute at once. Raises WeightsError for
     an unknown model and for weights that do not match their checksum, ConfigError for a runtime that cannot be used
     here.
 
@@ -207,11 +215,11 @@ def load(
         >>> golfdeblur.load("fast", runtime="onnxruntime")  # doctest: +ELLIPSIS
         <golfdeblur.Model fast: F and G in ..., runtime onnxruntime>
     """
-    return _ready(find_weights(model), runtime, max_memory, threads)
+    return _ready(find_weights(model), runtime, max_memory, max_pixels, threads)
 
 
-def _ready(weights: Weights, runtime: str, max_memory: int | None, threads: int | None) -> Model:
+def _ready(weights: Weights, runtime: str, max_memory: int | None, max_pixels: int, threads: int | None) -> Model:
     with machine.using(threads):
         f, g = (None if file is None else open_runner(file, runtime) for file in (weights.f, weights.g))
     assert f is not None
-    return Model(weights, f, g, max_memory, threads)
+    return Model(weights, f, g, max_memory, max_pixels, threads)
