@@ -51,8 +51,8 @@ def main() -> None:
         if label != "truth":
             label += f", {metrics.psnr(*metrics.at_best_shift(pixels, sharp, 8)):.1f} dB"
         draw.text((place[0] + 6, place[1] + 4), label, fill="white", font=font, stroke_width=2, stroke_fill="black")
-    drawn = Image.fromarray((255 * taps / taps.max()).round().byte().numpy()).resize((160, 160), Image.Resampling.NEAREST)
-    sheet.paste(drawn, (2 * (width + 6) + 70, height + 36))
+    drawn = Image.fromarray((255 * taps / taps.max()).round().byte().numpy())
+    sheet.paste(drawn.resize((160, 160), Image.Resampling.NEAREST), (2 * (width + 6) + 70, height + 36))
     draw.text((2 * (width + 6) + 70, height + 12), "the kernel", fill="black", font=font)
     sheet.save(Path(__file__).parent / "shake.jpg", quality=90)
 
