@@ -16,7 +16,10 @@ GUARD_S = 1800
 """Ends what hangs; no test may fail because the machine is slow."""
 
 if importlib.util.find_spec("torch") is None:  # the core and its tests do without
-    needing = re.compile(r"^(import|from) (torch|onnx|golfdeblur\.learning|golfdeblur\.experiments)\b", re.MULTILINE)
+    needing = re.compile(
+        r"^(import|from) (torch|onnx|golfdeblur\.learning|golfdeblur\.experiments|golfdeblur\.bridges\.darktable)\b",
+        re.MULTILINE,
+    )
     collect_ignore = [path.name for path in TESTS.glob("test_*.py") if needing.search(path.read_text())]
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as the command does it

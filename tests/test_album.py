@@ -77,7 +77,7 @@ def test_with_a_budget_no_photo_is_read_ahead(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, budget: int | None, read: int
 ) -> None:
     opened: list[Path] = []
-    monkeypatch.setattr(image, "read", opened.append)
+    monkeypatch.setattr(image, "read", lambda path, **_: opened.append(path))
     reads = iter(files.readers(golfdeblur.load(tiny_model, max_memory=budget), [Path("a.jpg"), Path("b.jpg")]))
     next(reads)()
     time.sleep(0.2)
@@ -163,8 +163,8 @@ def test_of_two_photos_with_one_result_the_second_is_named(album: Path, tmp_path
 
 def test_a_manifest_cut_short_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
     manifest = Manifest(tmp_path, {})
-    manifest.path.write_text('{"name": "a", "n": 1}\n{"name": "a", "n": 2}\n{"name": "b", "out')
-    assert manifest.entries() == {"a": {"name": "a", "n": 2}}
+    manifest.path.write_text('{"name": "a.gif", "n": 1}\n{"name": "a.gif", "n": 2}\n{"name": "b.gif", "out')
+    assert manifest.entries() == {"a.png": {"name": "a.gif", "n": 2}}
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -229,7 +229,7 @@ def test_a_file_that_another_process_has_just_written_is_ours(tmp_path: Path, mo
     monkeypatch.setattr(image, "check_writable", another_is_faster)
     manifest.check_writable(job, force=False)
     monkeypatch.undo()
-    other.record(job, file_hash(job.source), {})
+    other.record(job, {"input_sha256": file_hash(job.source)})
     manifest.check_writable(job, force=False)
     job.target.write_bytes(b"the user's")
     with pytest.raises(ImageError, match="exists already"):

@@ -15,7 +15,7 @@ LAYERS = {
     "machine": 1, "golf": 1, "metrics": 1, "weights": 1,
     "deconvolution": 2, "runtimes": 2, "files": 2,
     "engine": 3,
-    "model": 5, "evaluate": 5, "learning": 5, "sheet": 5, "footage": 5,
+    "model": 5, "evaluate": 5, "learning": 5, "sheet": 5, "footage": 5, "tracks": 5, "coding": 5,
     "sharpness": 6, "bench": 6, "album": 6, "video": 6, "page": 6,
     "experiments": 7, "bridges": 7,
     "cli": 8,

@@ -44,3 +44,16 @@ def test_whatever_stops_it_changes_nothing(
     monkeypatch.undo()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="open files cannot be removed there")
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "photo[1].jpg"
+    left = path.with_name(".photo[1].jpg.0123abcd.part")
+    left.write_bytes(b"half")
+    with atomic.replacing(path) as other:
+        assert not left.exists()
+        other.write(b"other")
+        atomic.write(path, b"mine")
+    assert path.read_bytes() == b"other"
+    assert list(tmp_path.iterdir()) == [path]

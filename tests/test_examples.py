@@ -10,8 +10,8 @@ import golfdeblur
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(golfdeblur.__file__).parent
-WITH_EXAMPLES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>> " in path.read_text()]
-PAGES = [path for path in sorted(ROOT.glob("docs/**/*.md")) if ">>> " in path.read_text()]
+WITH_EXAMPLES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+PAGES = [path for path in sorted(ROOT.glob("docs/**/*.md")) if ">>> " in path.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -26,7 +26,7 @@ def test_examples_of_docstrings(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_examples_of_pages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert not doctest.testfile(str(path), module_relative=False).failed
+    assert not doctest.testfile(str(path), module_relative=False, encoding="utf-8").failed
 
 
 def test_what_people_call_has_an_example() -> None:

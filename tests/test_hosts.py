@@ -38,6 +38,16 @@ def file(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def trained_f(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """F alone, as a training writes it."""
+    from golfdeblur.learning import checkpoint
+
+    path = tmp_path_factory.mktemp("trained") / "F.safetensors"
+    checkpoint.save_network(path, checkpoint.load_network(tiny_model / "F.onnx")[0], {})
+    return path
+
+
 def tensors_in(path: Path) -> dict:
     from safetensors.torch import load_file
 
@@ -54,12 +64,12 @@ def test_the_whole_model_gives_what_the_command_gives(tiny_model: Path, file: Pa
             assert np.abs(image(whole(tensor(y))) - model.deblur(y)).max() < 0.01 / 255
 
 
-def test_a_trained_f_alone_is_known(tiny_model: Path, photo: np.ndarray) -> None:
+def test_a_trained_f_alone_is_known(tiny_model: Path, trained_f: Path, photo: np.ndarray) -> None:
     from golfdeblur.bridges.whole import from_tensors
 
     y, model = photo.astype(np.float32) / 255, golfdeblur.load(tiny_model)
     with torch.no_grad():
-        made = image(from_tensors(tensors_in(tiny_model.parent / "F.safetensors"))(tensor(y)))
+        made = image(from_tensors(tensors_in(trained_f))(tensor(y)))
     assert np.abs(made - model.deblur(y, steps=0)).max() < 0.1 / 255
 
 
@@ -98,14 +108,14 @@ def test_hugging_face_saves_and_loads_it_offline(tmp_path: Path, tiny_model: Pat
     assert np.abs(made - golfdeblur.load(tiny_model).deblur(y, steps=2)).max() < 0.01 / 255
 
 
-def test_spandrel_knows_and_loads_it(file: Path, tiny_model: Path, photo: np.ndarray) -> None:
+def test_spandrel_knows_and_loads_it(file: Path, trained_f: Path, tiny_model: Path, photo: np.ndarray) -> None:
     spandrel = pytest.importorskip("spandrel")
     from golfdeblur.bridges.spandrel import register
 
     register()
     register()
     y, model = photo.astype(np.float32) / 255, golfdeblur.load(tiny_model)
-    for path, steps in ((file, 3), (tiny_model.parent / "F.safetensors", 0)):
+    for path, steps in ((file, 3), (trained_f, 0)):
         loaded = spandrel.ModelLoader().load_from_file(path)
         assert isinstance(loaded, spandrel.ImageModelDescriptor)
         assert loaded.architecture.id == "golfdeblur"

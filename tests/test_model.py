@@ -386,9 +386,7 @@ def test_a_self_ensemble_keeps_alpha_and_counts_its_memory(
     assert needs[:-1] == [needs[-1] + photo.nbytes + 4 * photo.size] * 8  # the picture beside its turn, and the sum
 
 
-def test_every_stroke_keeps_to_the_budget(
-    monkeypatch: pytest.MonkeyPatch, photo: np.ndarray, tiny_model: Path
-) -> None:
+def test_every_stroke_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray, tiny_model: Path) -> None:
     model = golfdeblur.load(tiny_model)
     whole = list(model.strokes(photo, steps=1))
     monkeypatch.setattr(budget, "plan", lambda need, most: budget.Plan(500 * 400, 64))

@@ -69,20 +69,22 @@ def test_a_long_sentence_is_seen() -> None:
 
 @pytest.mark.parametrize("path", SHORT, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_sentence_is_long(path: Path) -> None:
-    long = [sentence for sentence in sentences(path.read_text()) if len(sentence.split()) > LONGEST]
+    long = [sentence for sentence in sentences(path.read_text(encoding="utf-8")) if len(sentence.split()) > LONGEST]
     assert not long, f"over {LONGEST} words: {long}"
 
 
 @pytest.mark.parametrize("path", LINKED, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
-    for _, target in LINK.findall(path.read_text()):
+    for _, target in LINK.findall(path.read_text(encoding="utf-8")):
         if not re.match(r"[a-z]+:|#", target):
             assert (path.parent / target.partition("#")[0]).exists(), target
 
 
 def commands() -> list[str]:
     """Return every `golf` command that the pages print in a block of code."""
-    text = "\n".join(page.read_text().replace("\\\n", " ") for page in [*SHORT, *ROOT.glob("docs/*.md")])
+    text = "\n".join(
+        page.read_text(encoding="utf-8").replace("\\\n", " ") for page in [*SHORT, *ROOT.glob("docs/*.md")]
+    )
     return sorted(set(re.findall(r"^    (?:torchrun .* -m )?(golf(?:deblur)? .*)$", text, re.MULTILINE)))
 
 
@@ -102,8 +104,8 @@ def test_commands_have_the_options_that_pages_give_them(line: str) -> None:
 
 
 def test_the_cards_figures_are_the_measured_ones() -> None:
-    _, head, _ = (ROOT / "MODEL_CARD.md").read_text().split("---\n", 2)
-    card, measured = yaml.safe_load(head), json.loads(RESULTS.read_text())
+    _, head, _ = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").split("---\n", 2)
+    card, measured = yaml.safe_load(head), json.loads(RESULTS.read_text(encoding="utf-8"))
     assert {"license", "library_name", "pipeline_tag", "datasets", "metrics", "model-index"} <= set(card)
     for model in card["model-index"]:
         for result in model["results"]:
@@ -119,11 +121,22 @@ def entries(cell: str) -> list[str]:
 
 
 def test_the_index_of_research_leads_to_entries() -> None:
-    logs = "\n".join(path.read_text() for path in sorted(ROOT.glob("research/20*.md")))
+    logs = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("research/20*.md")))
     headings = [heading.replace(":", ",") for heading in re.findall(r"^## 2026-(.*)$", logs, re.MULTILINE)]
     rows = re.findall(
-        r"^\|(?! question|---).*\| ([^|]+) \|$", (ROOT / "research" / "README.md").read_text(), re.MULTILINE
+        r"^\|(?! question|---).*\| ([^|]+) \|$",
+        (ROOT / "research" / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     assert len(rows) > 30
     for entry in [entry for row in rows for entry in entries(row)]:
         assert any(heading.startswith(entry) for heading in headings), entry
+
+
+def test_the_cards_shares_are_the_recipes() -> None:
+    recipe = pytest.importorskip("golfdeblur.learning.recipe")  # needs torch
+    shares = re.findall(
+        r"^\| [^|]+ \| [^|]+ \| (\d+) % \|", (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    sources = recipe.read_recipe(ROOT / "recipes" / "fast-f.toml").sources
+    assert [int(share) for share in shares] == [round(100 * source.weight) for source in sources]

@@ -51,7 +51,8 @@ def test_every_runtime_computes_the_same(name: str, letter: str, x: np.ndarray) 
 def test_openvino_gets_operations_that_it_computes_fast(x: np.ndarray) -> None:
     openvino = offline.openvino()
     folder, core, x = EMBEDDED / "fast", openvino.Core(), x[:, :, :72, :128]
-    for letter, shuffles, given in (("F", 3, np.concatenate([x, 0.1 * x], axis=1)), ("G", 2, np.concatenate([x, x[:, :1]], axis=1))):
+    for letter, shuffles, more in (("F", 3, 0.1 * x), ("G", 2, x[:, :1])):
+        given = np.concatenate([x, more], axis=1)
         model = core.read_model(folder / f"{letter}.onnx")
         before = core.compile_model(model.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)[0]
         made = openvino_runtime.with_faster_operations(model, openvino.opset13)

@@ -37,7 +37,7 @@ def test_the_site_builds_without_a_warning(copy: Path) -> None:
     site = copy / "build" / "site"
     for page in ("index", "library", "paper-map", "MODEL_CARD", "adding/network", "research/index"):
         assert (site / f"{page}.html").exists()
-    assert "at_best_shift" in (site / "library.html").read_text()
+    assert "at_best_shift" in (site / "library.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_site_builds_without_a_warning(copy: Path) -> None:
 )
 def test_what_is_wrong_ends_the_build(copy: Path, line: str, said: str) -> None:
     page = copy / "docs" / "index.md"
-    before = page.read_text()
+    before = page.read_text(encoding="utf-8")
     page.write_text(f"{before}\n{line}\n")
     try:
         result = build(copy)

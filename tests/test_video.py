@@ -183,12 +183,134 @@ def test_subtitles_are_copied_or_named(tmp_path: Path) -> None:
             return [(float(p.pts * p.time_base), float(p.duration * p.time_base), bytes(p)) for p in found]
 
     assert [text for _, _, text in subtitles(source)] == [b"Good light", b"Hold still"]
-    assert not run(source, tmp_path / "out.mkv").passed
+    assert not run(source, tmp_path / "out.mkv").left_out
     assert subtitles(tmp_path / "out.mkv") == subtitles(source)
     report = run(source, tmp_path / "out.mp4")
-    assert len(report.passed) == 1
-    assert "srt" in report.passed[0]
+    assert report.left_out == ["stream 2 (srt), which this container cannot hold"]
     assert len(times(tmp_path / "out.mp4")) == len(TIMES)
+
+
+CASES = Path(__file__).parent / "cases"
+
+
+WOVEN = "the mark that frames are woven of two fields, which is not written for such a video"
+
+
+def streams(path: Path) -> list[tuple[str, str | None, str | None, str | None]]:
+    with av.open(f"file:{path}") as container:
+        return [
+            (s.type, s.codec_context.codec_tag.strip(), s.metadata.get("language"), s.metadata.get("title"))
+            for s in container.streams
+        ]
+
+
+def first(path: Path) -> av.VideoFrame:
+    with av.open(f"file:{path}") as container:
+        return next(container.decode(video=0))
+
+
+@pytest.mark.parametrize("name", ["hevc_hvc1.mov", "iphone.mov", "audio3.mkv", "interlaced.mp4", "odd_av1.mp4"])
+def test_what_a_clip_says_is_kept(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    assert run(CASES / name, target).left_out == []
+    assert streams(target) == streams(CASES / name)
+    assert times(target) == times(CASES / name)
+    given, made = first(CASES / name), first(target)
+    assert (made.width, made.height, made.format.name) == (given.width, given.height, given.format.name)
+    assert made.interlaced_frame == given.interlaced_frame
+    light = [
+        {side.type.name: bytes(side) for side in frame.side_data if side.type.name.startswith(("MASTERING", "CONTENT"))}
+        for frame in (given, made)
+    ]
+    assert light[0] == light[1]
+    with av.open(str(CASES / name)) as before, av.open(str(target)) as after:
+        assert {k: v for k, v in before.metadata.items() if "encoder" not in k.lower()} == {
+            k: v for k, v in after.metadata.items() if "encoder" not in k.lower()
+        }
+        assert [s.disposition for s in after.streams] == [s.disposition for s in before.streams]
+
+
+def test_the_phone_is_kept_in_every_container(tmp_path: Path) -> None:
+    for suffix in (".mp4", ".mkv"):
+        run(CASES / "iphone.mov", tmp_path / f"out{suffix}")
+        with av.open(str(tmp_path / f"out{suffix}")) as made:
+            found = {name.lower(): text for name, text in made.metadata.items()}
+            assert found["com.apple.quicktime.location.iso6709"] == "+47.0+008.0/"
+
+
+def test_what_is_left_out_is_named_before_the_work(tmp_path: Path) -> None:
+    events: list[object] = []
+
+    def restore(pixels: np.ndarray) -> np.ndarray:
+        events.append("restored")
+        return pixels
+
+    run(CASES / "interlaced.mp4", tmp_path / "out.webm", restore=restore, told=events.append)
+    assert events == [[WOVEN], *["restored"] * 12]
+
+
+def test_webm_keeps_ten_bits_and_hdr(tmp_path: Path) -> None:
+    run(CASES / "iphone.mov", tmp_path / "out.webm")
+    made = first(tmp_path / "out.webm")
+    assert made.format.name == "yuv420p10le"
+    assert "MASTERING_DISPLAY_METADATA" in {side.type.name for side in made.side_data}
+
+
+def test_each_field_of_a_woven_frame_is_restored_by_itself(tmp_path: Path) -> None:
+    shapes = set()
+
+    def restore(pixels: np.ndarray) -> np.ndarray:
+        shapes.add(pixels.shape)
+        return pixels
+
+    run(CASES / "interlaced.mp4", tmp_path / "out.mp4", restore=restore)
+    assert shapes == {(48, 128, 3)}
+
+
+def test_a_change_of_size_ends_the_clip_there(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"changes its size at 0\.200 s.*--start 0\.200.*5 frames.*out-partial\.webm"):
+        run(CASES / "reschange.webm", tmp_path / "out.webm")
+    assert len(times(tmp_path / "out-partial.webm")) == 5
+    run(CASES / "reschange.webm", tmp_path / "rest.webm", cut=video.Cut(0.2))
+    assert first(tmp_path / "rest.webm").width == 96
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "http:x.mp4", "%d.mp4", "x" * 251 + ".mp4", "é" * 125 + ".mp4"])
+def test_names_are_names(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "in" / name
+    source.parent.mkdir()
+    source.write_bytes((CASES / "hevc_hvc1.mov").read_bytes())
+    target = video.default_output(source)
+    assert len(os.fsencode(target.name)) <= 255
+    assert run(source, target).frames == 6
+    assert sorted(p.name for p in source.parent.iterdir()) == sorted([name, target.name])
+
+
+def test_data_covers_and_alpha_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "in.mov"
+    with av.open(str(make_clip(tmp_path / "plain.mp4", sound=False))) as clip, av.open(str(source), "w") as made:
+        out = made.add_stream_from_template(clip.streams.video[0])
+        out.metadata["timecode"] = "01:00:00:00"  # which is a stream of its own
+        for packet in clip.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = out
+                made.mux(packet)
+    assert [words.split(",")[0] for words in run(source, tmp_path / "out.mp4").left_out] == ["stream 1 (data)"]
+
+
+def test_sharp_frames_of_a_clip_are_left_as_they_are(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from golfdeblur import sharpness
+    from golfdeblur.cli.app import app
+
+    asked = iter(["it is sharp", None] * 8)
+    monkeypatch.setattr(sharpness, "why_keep", lambda *_: next(asked))
+    given, target = make_clip(tmp_path / "in.mp4", sound=False), tmp_path / "out.mp4"
+    app(["video", str(given), "-o", str(target), "-m", str(tiny_model), "--keep-sharp"], standalone_mode=False)
+    assert "16 frames, 8 of them sharp and left as they were" in capsys.readouterr().out
+    changes = [np.abs(a.astype(int) - b).mean() for a, b in zip(pictures(given), pictures(target), strict=True)]
+    assert max(changes[::2]) < min(changes[1::2])
 
 
 def test_a_part_begins_at_zero(tmp_path: Path) -> None:
@@ -276,7 +398,7 @@ def test_sound_of_an_unknown_codec_is_named_and_left_out(tmp_path: Path) -> None
     source = make_clip(tmp_path / "in.mp4")
     source.write_bytes(source.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa"))  # as phones write it
     report = run(source, tmp_path / "out.mp4")
-    assert report.passed == ["stream 1 (audio), whose codec is unknown"]
+    assert report.left_out == ["stream 1 (audio), whose codec is unknown"]
     assert len(times(tmp_path / "out.mp4")) == len(TIMES)
 
 

@@ -23,6 +23,10 @@ class DataError(GolfError):
     """A folder of training or test images is not as it must be."""
 
 
+class LeftOutWarning(UserWarning):
+    """Something beside the pixels could not be kept in a result."""
+
+
 class Interrupted(GolfError):  # noqa: N818 (like KeyboardInterrupt)
     """A signal ended the work; what was done is kept."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from golfdeblur.errors import ConfigError, ImageError
+from golfdeblur.files.image import check_local
 
 EXACTLY = 4 | 0x2000 | 0x4000 | 0x40000
 """How colour is converted: FFmpeg's bits for bicubic, full chroma on both sides, accurate rounding.
@@ -43,10 +44,11 @@ class Cut:
 @contextlib.contextmanager
 def opened(source: Path) -> Iterator[Any]:
     """Open the file `source`. Raises ImageError where it is no video that can be read."""
+    check_local(source)
     if not source.is_file():
         raise ImageError(f"{source} is no file; check the name.")
     try:
-        container = av.open(str(source))
+        container = av.open(f"file:{source}")
     except (av.FFmpegError, OSError) as error:
         raise ImageError(f"{source} is not a video that can be read ({error.strerror}).") from error
     with container:
@@ -61,9 +63,8 @@ def opened(source: Path) -> Iterator[Any]:
 class Footage:
     """The frames of an open container, and what of them was passed over."""
 
-    def __init__(self, container: Any, cut: Cut, passed: list[str]) -> None:
-        self.container, self.cut, self.passed = container, cut, passed
-        self.stream = container.streams.video[0]
+    def __init__(self, container: Any, stream: Any, cut: Cut, passed: list[str]) -> None:
+        self.container, self.stream, self.cut, self.passed = container, stream, cut, passed
         self.stream.thread_type = "AUTO"
         self.reformatter = VideoReformatter()
         self.deep = any(component.bits > 8 for component in self.stream.format.components)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from golfdeblur import DEFAULT_MODEL, machine, runtimes
 from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.deconvolution.uniformity import Explanation
 from golfdeblur.engine import budget, passes
-from golfdeblur.engine.deconvolving import BLURS, Deconvolution
+from golfdeblur.engine.deconvolving import Deconvolution, asked_for
 from golfdeblur.engine.ensemble import mean_of_turns
-from golfdeblur.engine.passes import Restored, Stages
+from golfdeblur.engine.passes import Restored, Stages, check_strength
 from golfdeblur.engine.runner import Runner, open_runner
-from golfdeblur.errors import ConfigError, ImageError
-from golfdeblur.files import image
+from golfdeblur.errors import ConfigError, ImageError, LeftOutWarning
+from golfdeblur.files import image, memory
 from golfdeblur.files.kinds import as_picture
 from golfdeblur.files.names import default_output
 from golfdeblur.files.picture import Picture
@@ -45,6 +46,8 @@ class Model:
     """None in a model without a corrector."""
     max_memory: int | None = None
     """Bytes that the process may take; None: half of what is free when a picture comes."""
+    max_pixels: int = image.LARGEST_PIXELS
+    """A file of a larger picture is refused before it is decoded."""
     threads: int | None = None
     """How many compute at once; None: GOLF_THREADS, or as many as the process may use (`machine.threads`)."""
     corrector: Runner | None = None
@@ -78,9 +81,9 @@ class Model:
 
         A path gives a path: the result is written to `output`, or beside the input as NAME-deblurred.SUFFIX, and only
         with `overwrite` over a file that is there. An array is (H, W) or (H, W, C), uint8, uint16 or float in [0, 1];
-        alpha, its last of 2 or 4 channels, stays as it is. `self_ensemble` (which knows scenes only) and `strength`
-        are as in `restore`. Raises ImageError for what is not an image, ConfigError for an `output` where nothing is
-        written.
+        alpha, its last of 2 or 4 channels, stays as it is. What of a file's metadata could not be kept is named in a
+        LeftOutWarning. `self_ensemble` (which knows scenes only) and `strength` are as in `restore`. Raises ImageError
+        for what is not an image, ConfigError for an `output` where nothing is written.
 
         Examples:
             >>> import golfdeblur
@@ -90,24 +93,56 @@ class Model:
             >>> sharp.size, sharp.mode
             ((128, 96), 'RGB')
         """
-        how: Any = {
-            "steps": steps,
-            "self_ensemble": self_ensemble,
-            "deconvolution": None if self_ensemble or not steps else self.deconvolution(blur, kernel, light),
-            "strength": strength,
-        }
+        asked = None if self_ensemble or not steps else self.deconvolution(blur, kernel, light)
+        how: Any = {"steps": steps, "self_ensemble": self_ensemble, "deconvolution": asked, "strength": strength}
         if isinstance(picture, str | Path):
             path = default_output(Path(picture)) if output is None else Path(output)
             if path.exists() and not overwrite:
                 raise ImageError(f"{path} exists already; give overwrite=True to replace it, or another output=.")
             image.check_writable(path, force=overwrite)
-            made = self.restore(image.read(picture), **how).picture
-            image.write(made, path, force=overwrite)
+            made = self.restore(image.read(picture, max_pixels=self.max_pixels), **how).picture
+            if left_out := image.write(made, path, force=overwrite):
+                warnings.warn(f"{picture}: left out: {'; '.join(left_out)}.", LeftOutWarning, stacklevel=2)
             return cast(Any, type(picture))(path)
         if output is not None or overwrite:
             raise ConfigError("output= and overwrite= are for the path of a file; save the picture that comes back.")
         source, like = as_picture(picture)
         return like(self.restore(source, **how).picture)
+
+    def deblur_bytes(
+        self,
+        content: bytes | BinaryIO,
+        format: str | None = None,
+        *,
+        steps: int = STEPS,
+        self_ensemble: bool = False,
+        strength: float = 1.0,
+    ) -> bytes:
+        """Return the bytes of the deblurred picture for those of an image file, or for a file that is open to be read.
+
+        Metadata are kept as with paths, and nothing is written to a disk. `format` is such as "png" or "JPEG"; None is
+        the input's, or PNG for GIF and JPEG for HEIC. What could not be kept is named in a LeftOutWarning. The rest is
+        as in `deblur`. Raises ImageError for what is no image, ConfigError for a format that cannot be written.
+
+        Examples:
+            >>> import io
+            >>> import golfdeblur
+            >>> from PIL import Image
+            >>> photo = io.BytesIO()
+            >>> Image.open("examples/walkway.jpg").crop((200, 100, 264, 148)).save(photo, "JPEG")
+            >>> golfdeblur.load().deblur_bytes(photo.getvalue(), "png")[1:4]
+            b'PNG'
+        """
+        kind = None if format is None else memory.kind_of(format)
+        given = content if isinstance(content, bytes | bytearray | memoryview) else content.read()
+        picture = memory.from_bytes(bytes(given), max_pixels=self.max_pixels)
+        asked = None if self_ensemble or not steps else self.deconvolution("auto")
+        how: Any = {"steps": steps, "self_ensemble": self_ensemble, "strength": strength, "deconvolution": asked}
+        made = self.restore(picture, **how).picture
+        written, left_out = memory.to_bytes(made, kind)
+        if left_out:
+            warnings.warn(f"Left out: {'; '.join(left_out)}.", LeftOutWarning, stacklevel=2)
+        return written
 
     def strokes(
         self,
@@ -127,7 +162,9 @@ class Model:
             >>> [x.shape for x in model.strokes(y, steps=0)]
             [(48, 64)]
         """
-        source, like = (image.read(picture), lambda p: p) if isinstance(picture, str | Path) else as_picture(picture)
+        if isinstance(picture, str | Path):
+            picture = cast(Any, image.read(picture, max_pixels=self.max_pixels))
+        source, like = as_picture(picture)
         asked = self.deconvolution(blur, kernel, light) if steps else None
         for restored in self.restore_each(source, steps=steps, deconvolution=asked):
             yield like(restored.picture)
@@ -145,19 +182,15 @@ class Model:
             >>> found.uniform, found.kernel.taps.ndim
             (False, 2)
         """
-        source = image.read(picture) if isinstance(picture, str | Path) else as_picture(picture)[0]
+        if isinstance(picture, str | Path):
+            picture = cast(Any, image.read(picture, max_pixels=self.max_pixels))
+        source, _ = as_picture(picture)
         stages, plan = self._planned(source, 1)
         return passes.explain(source, stages, plan, Deconvolution(light=light), g=self.corrector, finder=self.finder)
 
     def deconvolution(self, blur: str, kernel: Kernel | None = None, light: str = "auto") -> Deconvolution | None:
         """Return what `restore` is to be told for these arguments of `deblur`. Raises ConfigError for unknown ones."""
-        if blur not in BLURS:
-            raise ConfigError(f"Blur '{blur}' is unknown; use {', '.join(BLURS)}.")
-        if kernel is not None:
-            return Deconvolution(kernel, light)
-        if blur == "shake":
-            return Deconvolution(light=light)
-        return Deconvolution(light=light, decides=True) if blur == "auto" and self.corrector else None
+        return asked_for(blur, kernel, light, decides=self.corrector is not None)
 
     def restore(
         self,
@@ -227,17 +260,11 @@ class Model:
         return stages, budget.plan(stages.need(picture, held_bytes), most)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _ready, (self.weights, self.runtime, self.max_memory, self.threads)
+        return _ready, (self.weights, self.runtime, self.max_memory, self.max_pixels, self.threads)
 
     def __repr__(self) -> str:
         networks = "F and G" if self.g or self.corrector else "F"
         return f"<golfdeblur.Model {self.weights.name}: {networks} in {self.weights.folder}, runtime {self.runtime}>"
-
-
-def check_strength(strength: float) -> None:
-    """Raise ConfigError for a strength that is no number from 0 to 1."""
-    if not 0 <= strength <= 1:
-        raise ConfigError(f"A strength of {strength} is asked for; 0 (the input) to 1 (the result) are allowed.")
 
 
 def load(
@@ -245,27 +272,28 @@ def load(
     *,
     runtime: str = "auto",
     max_memory: int | None = None,
+    max_pixels: int = image.LARGEST_PIXELS,
     threads: int | None = None,
 ) -> Model:
     """Load an embedded model by name (`fast`), or one from a folder with F.onnx, G.onnx and config.json.
 
-    `runtime` is one of `runtimes.RUNTIMES`, `max_memory` in bytes; `threads` compute at once. Raises WeightsError for
-    an unknown model and for weights that do not match their checksum, ConfigError for a runtime that cannot be used
-    here.
+    `runtime` is one of `runtimes.RUNTIMES`, `max_memory` in bytes; files of more than `max_pixels` are refused;
+    `threads` compute at once. Raises WeightsError for an unknown model and for weights that do not match their
+    checksum, ConfigError for a runtime that cannot be used here.
 
     Examples:
         >>> import golfdeblur
         >>> golfdeblur.load("fast", runtime="onnxruntime")  # doctest: +ELLIPSIS
         <golfdeblur.Model fast: F and G in ..., runtime onnxruntime>
     """
-    return _ready(find_weights(model), runtime, max_memory, threads)
+    return _ready(find_weights(model), runtime, max_memory, max_pixels, threads)
 
 
-def _ready(weights: Weights, runtime: str, max_memory: int | None, threads: int | None) -> Model:
+def _ready(weights: Weights, runtime: str, max_memory: int | None, max_pixels: int, threads: int | None) -> Model:
     with machine.using(threads):
         files = weights.f, weights.g, weights.stroke
         f, g, corrector = (None if file is None else open_runner(file, runtime) for file in files)
         # So small that it is computed alike in every runtime.
         k = None if weights.k is None else runtimes.open_network("onnxruntime", weights.k.content())
     assert f is not None
-    return Model(weights, f, g, max_memory, threads, corrector, k)
+    return Model(weights, f, g, max_memory, max_pixels, threads, corrector, k)

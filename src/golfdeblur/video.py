@@ -1,14 +1,15 @@
 """Video in, video out, one frame at a time: time stamps, sound, subtitles, rotation and colour kept (extra `video`).
 
-Sound and subtitles are copied as they are. Frames are stored again with the input's codec where it can be written, at
-high quality. Rotation marks are applied to the frames. Frames that the file marks as damaged pass unchanged.
+Sound, subtitles and tags are copied as they are (tracks.py). Frames are stored again with the input's codec where it
+can be written, at high quality (coding.py). Rotation marks are applied to the frames. Frames that the file marks as
+damaged pass unchanged.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,15 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, VideoReformatter
 
-from golfdeblur.errors import ImageError, Interrupted
+from golfdeblur import tracks
+from golfdeblur.coding import Coding, coding
+from golfdeblur.errors import GolfError, ImageError, Interrupted
+from golfdeblur.files.names import beside
 from golfdeblur.files.picture import from_samples
 from golfdeblur.footage import EXACTLY, Cut, Footage, opened
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """What can be written, by the end of the file's name."""
-
-ENCODERS = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
-"""The encoder for the input's codec; H.264 for all others, VP9 in WebM."""
-
-QUALITY = {"libx264": "16", "libx265": "18", "libvpx-vp9": "20", "libsvtav1": "20"}
-"""Constant rate factor: what is lost is hardly to be seen."""
 
 
 @dataclass
@@ -36,6 +34,8 @@ class Report:
     """What became of a video."""
 
     frames: int = 0
+    left_out: list[str] = field(default_factory=list)
+    """What of the file is not kept, in words that follow "Left out: "."""
     passed: list[str] = field(default_factory=list)
     """Damaged frames that passed unchanged, and packets that could not be decoded, with their times."""
     jitter: tuple[float, float] = (0.0, 0.0)
@@ -48,7 +48,7 @@ Restore = Callable[[np.ndarray], np.ndarray]
 
 def default_output(clip: Path) -> Path:
     """Return where the result for `clip` goes: beside it, in its own container if that can be written."""
-    return clip.with_name(f"{clip.stem}-deblurred{clip.suffix if clip.suffix.lower() in CONTAINERS else '.mp4'}")
+    return beside(clip, "-deblurred", clip.suffix if clip.suffix.lower() in CONTAINERS else ".mp4")
 
 
 def deblur_video(
@@ -59,11 +59,13 @@ def deblur_video(
     cut: Cut,
     preview: bool = False,
     seen: Callable[[int, int | None], None],
+    told: Callable[[list[str]], None] = lambda left_out: None,
 ) -> Report:
     """Write `target`, every frame of `source` restored; with `preview` the input beside the result.
 
-    `seen` is called after each frame with its number and the number of all, None if unknown. After Ctrl-C what is done
-    stays as NAME-partial.SUFFIX, which plays. Raises ImageError for a file that is no video or cannot be written.
+    `told` is called before the first frame is restored with what is left out; `seen` after each frame with its number
+    and the number of all, None if unknown. After Ctrl-C, and where the size of the frames changes, what is done stays
+    as NAME-partial.SUFFIX, which plays. Raises ImageError for a file that is no video or cannot be written.
     """
     kind = CONTAINERS.get(target.suffix.lower())
     if kind is None:
@@ -72,15 +74,15 @@ def deblur_video(
         raise ImageError(f"{source} would be replaced by its own result; give another name.")
     if not target.parent.is_dir():
         raise ImageError(f"The folder {target.parent} does not exist; make it first.")
-    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+    temporary = beside(target, ".part", hidden=True)
     try:
-        with opened(source) as given, av.open(str(temporary), "w", format=kind) as made:
+        with opened(source) as given, _writing(temporary, kind, tracks.container_options(given, kind)) as made:
             job = _Job(restore, given, made, cut, preview)
-            stopped = job.run(seen)
-        if stopped:
-            partial = target.with_name(f"{target.stem}-partial{target.suffix}")
+            job.run(seen, told)
+        if job.ended_by is not None:
+            partial = beside(target, "-partial")
             os.replace(temporary, partial)
-            raise Interrupted(f"Stopped; the {job.report.frames} frames that are done are in {partial}.")
+            raise type(job.ended_by)(f"{job.ended_by} The {job.report.frames} frames that are done are in {partial}.")
         os.replace(temporary, target)
     except av.FFmpegError as error:
         raise ImageError(
@@ -93,104 +95,128 @@ def deblur_video(
     return job.report
 
 
+class _Resized(Exception):  # noqa: N818 (what happened)
+    """The frames change their size."""
+
+
+@contextlib.contextmanager
+def _writing(path: Path, kind: str, options: dict[str, str]) -> Iterator[Any]:
+    """Open a new video file; without the protocol, FFmpeg takes a colon in a name for the end of one."""
+    with av.open(f"file:{path}", "w", format=kind, container_options=options) as made:
+        yield made
+
+
 class _Job:
     """One video on its way."""
 
     def __init__(self, restore: Restore, given: Any, made: Any, cut: Cut, preview: bool) -> None:
         self.restore, self.given, self.made, self.preview = restore, given, made, preview
         self.report = Report()
-        self.footage = Footage(given, cut, self.report.passed)
+        self.footage = Footage(given, tracks.main_video(given), cut, self.report.passed)
+        self.coding: Coding
         self.out: Any = None  # made with the first frame, whose rotation decides its size
+        self.copied, self.report.left_out = tracks.sorted_out(given, made)
+        self.copies: dict[int, Any] = {}  # made together with it, so that the order stays
         self.waiting: list[Any] = []  # packets of sound and subtitles until then
         self.reformatter = VideoReformatter()
         self.means: list[tuple[float, float]] = []
-        made.metadata.update(given.metadata)
-        with contextlib.suppress(NotImplementedError, ValueError, av.FFmpegError):
-            made.set_chapters(given.chapters())
-        self.copies = {stream.index: made.add_stream_from_template(stream) for stream in self._copied()}
+        self.ended_by: GolfError | None = None
+        made.metadata.update(tracks.kept_tags(given.metadata))
+        self.report.left_out += tracks.keep_chapters(given, made)
 
-    def _copied(self) -> list[Any]:
-        """The streams that are copied: sound and subtitles that the container can hold."""
-        copied = []
-        for stream in [s for s in self.given.streams if s.type in ("audio", "subtitle")]:
-            context = stream.codec_context
-            if context is None:  # a phone's newest format, which FFmpeg does not know
-                self.report.passed.append(f"stream {stream.index} ({stream.type}), whose codec is unknown")
-            elif {context.name, context.codec.canonical_name}.isdisjoint(self.made.supported_codecs):
-                self.report.passed.append(f"stream {stream.index} ({context.name}), which this container cannot hold")
-            else:
-                copied.append(stream)
-        return copied
-
-    def run(self, seen: Callable[[int, int | None], None]) -> bool:
-        """Do every frame; return whether Ctrl-C ended it."""
-        footage, video, cut = self.footage, self.footage.stream, self.footage.cut
+    def run(self, seen: Callable[[int, int | None], None], told: Callable[[list[str]], None]) -> None:
+        """Do every frame; `ended_by` says then why it is not the whole video."""
+        video, cut = self.footage.stream, self.footage.cut
         total = video.frames or None if cut == Cut() else None
         if cut.start and not self.given.format.flags & av.format.Flags.no_timestamps.value:
-            footage.seek()
+            self.footage.seek()
         try:
-            for packet in self.given.demux([video, *(self.given.streams[i] for i in self.copies)]):
-                if packet.stream is not video:
-                    self._copy(packet)
-                    continue
-                for frame in footage.frames(packet):
-                    if footage.is_inside(frame):
-                        self._frame(frame)
-                        seen(self.report.frames, total)
-                    elif cut.end is not None and footage.from_start(frame) >= cut.end:
-                        return self._finish(stopped=False)
+            for frame in self._frames():
+                if self.out is None:
+                    self._start(frame)
+                    told(self.report.left_out)
+                self._frame(frame)
+                seen(self.report.frames, total)
         except KeyboardInterrupt:
-            return self._finish(stopped=True)
-        return self._finish(stopped=False)
+            self.ended_by = Interrupted("Stopped.")
+        except _Resized as error:
+            self.ended_by = ImageError(str(error))
+        self._finish()
+
+    def _frames(self) -> Iterator[Any]:
+        """Yield the frames inside of the cut, and copy what else comes."""
+        footage, video, end = self.footage, self.footage.stream, self.footage.cut.end
+        for packet in self.given.demux([video, *(s for s in self.copied if s.type != "attachment")]):
+            if packet.stream is not video:
+                self._copy(packet)
+                continue
+            for frame in footage.frames(packet):
+                if footage.is_inside(frame):
+                    yield frame
+                elif end is not None and footage.from_start(frame) >= end:
+                    return
 
     def _frame(self, frame: Any) -> None:
         turns = round(frame.rotation / 90) % 4
+        if (frame.width, frame.height, turns) != self.shape:
+            when = f"{self.footage.from_start(frame):.3f}"
+            raise _Resized(
+                f"{self.given.name.removeprefix('file:')} changes its size at {when} s, which one video cannot; "
+                f"deblur the rest by --start {when}."
+            )
         pixels = self.footage.rgb(frame)
         if frame.is_corrupt:
             self.report.passed.append(f"the damaged frame at {frame.time:.3f} s")
             restored = pixels
         else:
-            restored = self.restore(np.ascontiguousarray(np.rot90(pixels, turns)))
-            restored = np.rot90(restored, -turns)
+            restored = np.rot90(self._restored(np.rot90(pixels, turns), woven=bool(frame.interlaced_frame)), -turns)
         scale = 257.0 if self.footage.deep else 1.0
         self.means.append((float(pixels.mean()) / scale, float(restored.mean()) / scale))
         both = np.concatenate([pixels, restored], axis=1 if turns % 2 == 0 else 0) if self.preview else restored
-        upright = np.ascontiguousarray(np.rot90(both, turns))
-        if self.out is None:
-            self._start(frame, upright.shape[1], upright.shape[0])
         self.report.frames += 1
-        self._encode(self._coded(upright, frame))
+        self._encode(self._coded(np.ascontiguousarray(np.rot90(both, turns)), frame))
 
-    def _start(self, frame: Any, width: int, height: int) -> None:
-        """Open the encoder like the input's stream, and let go what has waited for it."""
-        name = ENCODERS.get(self.footage.stream.codec_context.codec.canonical_name, "libx264")
-        if self.made.format.name == "webm" and name not in ("libvpx-vp9", "libsvtav1"):
-            name = "libvpx-vp9"
-        codec = av.Codec(name, "w")
-        formats = [f.name for f in codec.video_formats or []]
-        wanted = self.footage.stream.codec_context.pix_fmt
-        even = "yuv444p10le" if self.footage.deep else "yuv444p"
-        plain = "yuv420p10le" if self.footage.deep else "yuv420p"
-        odd = width % 2 or height % 2
-        chosen = (
-            wanted
-            if wanted in formats and not (odd and wanted not in ("yuv444p", "yuv444p10le"))
-            else even
-            if odd
-            else plain
-        )
-        self.out = self.made.add_stream(name, rate=self.footage.rate, options={"crf": QUALITY[name]})
-        context = self.out.codec_context
-        context.width, context.height, context.pix_fmt = width, height, chosen
-        context.time_base = self.out.time_base = self.footage.stream.time_base
-        if self.footage.stream.sample_aspect_ratio and frame.rotation % 180 == 0:
-            context.sample_aspect_ratio = self.footage.stream.sample_aspect_ratio
-        for key in ("color_range", "color_primaries", "color_trc", "colorspace"):
-            setattr(context, key, getattr(self.footage.stream.codec_context, key))
-        self.out.metadata.update({k: v for k, v in self.footage.stream.metadata.items() if k != "rotate"})
+    def _restored(self, pixels: np.ndarray, *, woven: bool) -> np.ndarray:
+        """Restore a frame; of one that is woven of two fields, taken at different times, each by itself."""
+        if not woven:
+            return self.restore(np.ascontiguousarray(pixels))
+        made = np.empty_like(pixels)
+        for first in (0, 1):
+            made[first::2] = self.restore(np.ascontiguousarray(pixels[first::2]))
+        return made
+
+    def _start(self, frame: Any) -> None:
+        """Open the encoder like the input's stream, all streams in the input's order, and let go what has waited."""
+        given, turns = self.footage.stream, round(frame.rotation / 90) % 4
+        self.shape = frame.width, frame.height, turns
+        width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+        size = (2 * width, height) if self.preview else (width, height)
+        self.coding = coding(given, frame, self.made.format.name, size)
+        self.report.left_out += self.coding.left_out
+        for stream in self.given.streams:
+            if stream is given:
+                self._open(size, turned=turns % 2 == 1)
+            elif stream in self.copied:
+                self.copies[stream.index] = tracks.add(stream, self.made)
         for packet in self.waiting:
-            self.made.mux(packet)
+            self._mux_copy(packet)
         self.waiting.clear()
+
+    def _open(self, size: tuple[int, int], *, turned: bool) -> None:
+        given = self.footage.stream
+        self.out = self.made.add_stream(self.coding.encoder, rate=self.footage.rate, options=self.coding.options)
+        context = self.out.codec_context
+        (context.width, context.height), context.pix_fmt = size, self.coding.pixels
+        context.time_base = self.out.time_base = given.time_base
+        if given.sample_aspect_ratio and not turned:
+            context.sample_aspect_ratio = given.sample_aspect_ratio
+        for key in ("color_range", "color_primaries", "color_trc", "colorspace"):
+            setattr(context, key, getattr(given.codec_context, key))
+        if self.coding.field_order is not None:
+            context.field_order = self.coding.field_order
+        if self.coding.encoder == "libx265" and self.made.format.name in ("mp4", "mov"):
+            context.codec_tag = "hev1" if given.codec_context.codec_tag == "hev1" else "hvc1"  # Apple plays hvc1 only
+        tracks.describe(self.out, given)
 
     def _coded(self, pixels: np.ndarray, frame: Any) -> Any:
         """Return the pixels as a frame for the encoder, with the input's time."""
@@ -213,22 +239,24 @@ class _Job:
             return
         offset = self.footage.offset(packet.time_base)
         packet.pts, packet.dts = packet.pts - offset, packet.dts - offset
-        packet.stream = self.copies[packet.stream.index]
         if self.out is None:
             self.waiting.append(packet)
         else:
-            self.made.mux(packet)
+            self._mux_copy(packet)
 
-    def _finish(self, *, stopped: bool) -> bool:
-        if self.out is None:
-            if stopped:
+    def _mux_copy(self, packet: Any) -> None:
+        packet.stream = self.copies[packet.stream.index]
+        self.made.mux(packet)
+
+    def _finish(self) -> None:
+        if not self.report.frames:
+            if self.ended_by is not None:
                 raise Interrupted("Stopped before the first frame was done; nothing is written.")
-            raise ImageError(f"{self.given.name} holds no frames there; check --start and --end.")
+            raise ImageError(f"{self.given.name.removeprefix('file:')} holds no frames there; check --start and --end.")
         self._encode(None)
         if len(self.means) > 1:
             before, after = np.abs(np.diff(np.array(self.means), axis=0)).mean(axis=0)
             self.report.jitter = (float(before), float(after))
-        return stopped
 
 
 def restorer(run: Callable[[Any], Any]) -> Restore:

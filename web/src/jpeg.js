@@ -33,13 +33,13 @@ const AC_VALUES = AC_FIRST.map((first) => {
 
 const scaled = (table) => table.map((value) => Math.max(1, Math.floor((value * (200 - 2 * QUALITY) + 50) / 100)));
 
-// The tables in use, one for grey or brightness and one for colour: the input's where they are finer than those of quality
-// 95, entry by entry, as in the command.
-export function finestTables(theirs = [], channels = 3) {
+// The tables in use, one for grey or brightness and one for colour: the input's, as in the command, or those of quality 95.
+// Of the input's two for colour the finer, entry by entry.
+export function tablesLike(theirs = [], channels = 3) {
   const ours = channels === 1 ? [LUMINANCE] : [LUMINANCE, CHROMINANCE];
   return ours.map((table, which) => {
     const given = (which ? theirs.slice(1) : theirs.slice(0, 1)).filter(Boolean);
-    return scaled(table).map((value, i) => Math.min(value, 255, ...given.map((other) => other[i])));
+    return given.length ? table.map((_, i) => Math.min(255, ...given.map((other) => other[i]))) : scaled(table);
   });
 }
 
@@ -55,7 +55,7 @@ function codes(bits, values) {
 
 // Returns the file's bytes for RGBA pixels: `keep` may hold grey, tables, sampling, density, exif, icc and xmp.
 export function encodeJpeg(pixels, width, height, keep = {}) {
-  const channels = keep.grey ? 1 : 3, tables = finestTables(keep.tables, channels);
+  const channels = keep.grey ? 1 : 3, tables = tablesLike(keep.tables, channels);
   const given = keep.sampling?.length === 3 && !keep.grey ? keep.sampling : undefined;
   const usual = given && given[0].every((factor) => factor <= 2) && given.slice(1).every((pair) => pair.join() === "1,1");
   const sampling = channels === 1 ? [[1, 1]] : usual ? given : [[1, 1], [1, 1], [1, 1]];

@@ -4,7 +4,7 @@ import test from "node:test";
 import { inflateSync } from "node:zlib";
 import { padChannels } from "../pad.mjs";
 import { ascii, joined } from "../src/bytes.js";
-import { encodeJpeg, finestTables } from "../src/jpeg.js";
+import { encodeJpeg, tablesLike } from "../src/jpeg.js";
 import { chunks, kindOf, readMetadata } from "../src/metadata.js";
 import { encodePng } from "../src/png.js";
 import { withWebp } from "../src/webp.js";
@@ -35,7 +35,7 @@ test("a JPEG's words, tables and sampling are read as they were written", async 
   assert.equal(found.cut, false);
   assert.deepEqual(found.sampling, given.sampling);
   assert.deepEqual(found.density, given.density);
-  const [brightness, colour] = finestTables(given.tables);
+  const [brightness, colour] = tablesLike(given.tables);
   assert.deepEqual(found.tables, [brightness, colour, colour]);
   assert.ok(found.tables[0].every((value, i) => value <= table[i]));
 });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -71,6 +72,9 @@ def main() -> None:
     """Run the command; errors of the user's making end in one sentence on stderr."""
     # Threads of torch that wait by spinning take the cores from those that work: 6 times as long on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):  # a name of a file may have letters that a pipe's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except GolfError as error:

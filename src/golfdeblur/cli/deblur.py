@@ -30,9 +30,16 @@ from golfdeblur.golf import STEPS
 
 @app.command("deblur")
 def deblur_command(
-    inputs: Annotated[list[Path], typer.Argument(help="Blurry image files; or one folder, with -r and --out-dir.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The result's file, for one input.")] = None,
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Blurry image files, - for a pipe; or one folder, with -r and --out-dir.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The result's file, for one input; - for a pipe.")
+    ] = None,
     out_dir: Annotated[Path | None, typer.Option("--out-dir", help="A folder for the results, made if needed.")] = None,
+    wanted: Annotated[
+        str, typer.Option("--format", help="What results are, without -o FILE: png, jpg, webp, tiff, or keep.")
+    ] = "keep",
     recursive: Annotated[
         bool,
         typer.Option("--recursive", "-r", help="Deblur a whole folder; again, it does what is missing or changed."),
@@ -44,6 +51,12 @@ def deblur_command(
     runtime: RuntimeOption = "auto",
     max_memory: MemoryOption = None,
     threads: ThreadsOption = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Refuse photos of more pixels than this, 500 million if left out, before they are read."
+        ),
+    ] = None,
     strokes: Annotated[
         bool, typer.Option("--strokes", help="Also write x0, x1, ... and a strip that shows them side by side.")
     ] = False,
@@ -79,15 +92,21 @@ def deblur_command(
     from golfdeblur import album
     from golfdeblur.cli import files
     from golfdeblur.cli.blurs import kernel_of
-    from golfdeblur.model import check_strength, load
+    from golfdeblur.engine.passes import check_strength
+    from golfdeblur.files.image import LARGEST_PIXELS, STREAM, SUFFIXES
+    from golfdeblur.files.names import FORMATS
+    from golfdeblur.model import load
 
     check_strength(strength)
     if strokes and strength != 1:
         raise ConfigError("--strokes writes what each step made; leave it or --strength out.")
+    most = max_pixels or LARGEST_PIXELS
     budget = None if max_memory is None else parse_size(max_memory)
     if strokes and self_ensemble:
         raise ConfigError("--self-ensemble writes the mean only; leave it or --strokes out.")
-    if strokes and recursive:
+    if wanted not in FORMATS:
+        raise ConfigError(f"--format '{wanted}' is unknown; use {', '.join(FORMATS)}.")
+    if strokes and (recursive or STREAM in (output, *inputs)):
         raise ConfigError("--strokes is for single photos, whose names are given; leave it or -r out.")
     taken_out = kernel_of(kernel=kernel, motion=motion, disc=disc, light=light)
     told = taken_out is not None or blur == "shake"
@@ -111,10 +130,11 @@ def deblur_command(
         as_json=as_json,
         quiet=quiet,
         verbose=verbose,
+        kind=SUFFIXES.get(str(FORMATS[wanted])),
     )
     if recursive:
-        found = files.folder_of(inputs, output, out_dir)
-        loaded = load(model, runtime=runtime, max_memory=budget)
+        found = files.folder_of(inputs, output, out_dir, wanted)
+        loaded = load(model, runtime=runtime, max_memory=budget, max_pixels=most)
         how.deconvolution(loaded)  # refuses before the first photo
         settings = album.determines(
             loaded,
@@ -127,19 +147,23 @@ def deblur_command(
         )
         files.deblur_folder(loaded, found, album.Manifest(cast(Path, out_dir), settings), how)
         return
-    targets = files.targets_of(inputs, output, out_dir)
+    targets = files.targets_of(inputs, output, out_dir, wanted)
     if strokes:
         files.check_strokes(inputs, targets, steps)
-    loaded = load(model, runtime=runtime, max_memory=budget)
+    loaded = load(model, runtime=runtime, max_memory=budget, max_pixels=most)
     failed = 0
     jobs = zip(inputs, targets, files.readers(loaded, inputs), strict=True)
     for source, target, read in progress(jobs, len(inputs), "Deblurring", quiet=quiet or as_json):
         try:
-            how.say({"input": str(source), **files.deblur_file(loaded, source, read, target, how)})
-        except files.FAILURES as error:
-            if len(inputs) == 1:
+            report = files.deblur_file(loaded, source, read, target, how)
+        except Exception as error:
+            if len(inputs) == 1 and isinstance(error, GolfError):
                 raise
+            if len(inputs) == 1:
+                raise GolfError(files.failure(source, error)) from error
             failed += 1
-            print(f"golf: {error}", file=sys.stderr)
+            print(f"golf: {files.failure(source, error)}", file=sys.stderr)
+            continue
+        how.say({"input": str(source), **report})
     if failed:
         raise GolfError(f"{failed} of {len(inputs)} images failed, as named above; the others are done.")

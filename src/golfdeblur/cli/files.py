@@ -26,9 +26,6 @@ from golfdeblur.model import Model
 from golfdeblur.sharpness import why_keep
 from golfdeblur.sheet import side_by_side
 
-FAILURES = (GolfError, OSError, MemoryError)
-"""What ends one image of several, and not the others."""
-
 
 @dataclass(frozen=True)
 class How:
@@ -47,6 +44,8 @@ class How:
     as_json: bool
     quiet: bool
     verbose: bool
+    kind: str | None = None
+    """The format of what goes into a pipe, if it is not the input's."""
 
     @property
     def blur_settings(self) -> dict[str, Any]:
@@ -61,21 +60,22 @@ class How:
         return model.deconvolution(self.blur, self.kernel, self.light)
 
     def say(self, report: dict[str, Any]) -> None:
-        """Print the report of one image."""
+        """Print the report of one image; beside the picture itself where that goes to the standard output."""
+        beside = sys.stderr if report["output"] == str(image.STREAM) else sys.stdout
         if self.as_json:
-            print(json.dumps(report), flush=True)
+            print(json.dumps(report), flush=True, file=beside)
         elif not self.quiet:
-            print(_sentence(report, verbose=self.verbose), flush=True)
+            print(_sentence(report, verbose=self.verbose), flush=True, file=beside)
 
 
-def folder_of(inputs: list[Path], output: Path | None, out_dir: Path | None) -> album.Found:
+def folder_of(inputs: list[Path], output: Path | None, out_dir: Path | None, wanted: str) -> album.Found:
     """List the images of the one folder that -r takes, and their targets. Raises ConfigError for other options."""
     if len(inputs) != 1 or not inputs[0].is_dir():
         raise ConfigError("-r takes one folder; give a folder, or leave -r out.")
     if output is not None or out_dir is None:
         raise ConfigError("-r needs --out-dir, a folder for the results.")
     out_dir.mkdir(parents=True, exist_ok=True)
-    return album.jobs_in(inputs[0], out_dir)
+    return album.jobs_in(inputs[0], out_dir, wanted=wanted)
 
 
 def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, how: How) -> None:
@@ -83,25 +83,25 @@ def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, ho
     for sentence in found.refused:
         print(f"golf: {sentence}", file=sys.stderr)
     entries = manifest.entries()
-    todo = [job for job in found.jobs if how.force or not manifest.is_done(job, entries.get(job.name))]
+    todo = [job for job in found.jobs if how.force or not manifest.is_done(job, manifest.entry(job, entries))]
     failed, done = len(found.refused), 0
     jobs = zip(todo, readers(model, [job.source for job in todo]), strict=True)
     for job, read in progress(jobs, len(todo), "Deblurring", quiet=how.quiet or how.as_json):
         try:
-            digest = album.file_hash(job.source)
             # Another process may have written it since, or the user: only what the manifest knows is replaced.
-            if not how.force and manifest.is_done(job, manifest.entries().get(job.name)):
+            if not how.force and manifest.is_done(job, manifest.entry(job)):
                 continue
             job.target.parent.mkdir(parents=True, exist_ok=True)
             manifest.check_writable(job, force=how.force)
             manifest.begin(job)  # from here on whatever is there is ours, also if the run is killed
             report = deblur_file(model, job.source, read, job.target, dataclasses.replace(how, force=True))
-            manifest.record(job, digest, report)
-            how.say({"input": str(job.source), **report})
+            manifest.record(job, report)
             done += 1
-        except FAILURES as error:
+        except Exception as error:
             failed += 1
-            print(f"golf: {error}", file=sys.stderr)
+            print(f"golf: {failure(job.source, error)}", file=sys.stderr)
+            continue
+        how.say({"input": str(job.source), **report})
     counts = f"{done} deblurred, {len(found.jobs) - len(todo)} done before, {found.skipped} files are no images"
     if failed:
         raise GolfError(f"{failed} failed, as named above; {counts}.")
@@ -109,15 +109,32 @@ def deblur_folder(model: Model, found: album.Found, manifest: album.Manifest, ho
         print(f"{counts[0].upper()}{counts[1:]}.")
 
 
+def failure(source: Path, error: Exception) -> str:
+    """Return the sentence that says why one file failed, whatever it was that libraries raised."""
+    if isinstance(error, GolfError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{source}: there is not enough memory; close other programs, or give --max-memory."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{source}: {error.filename or 'the system'}: {error.strerror}; check the path and the free space."
+    reason = " ".join(str(error).rstrip(".").split())[:200]
+    return f"{source} could not be done ({type(error).__name__}: {reason}); please report it."
+
+
 def readers(model: Model, paths: Iterable[Path]) -> Iterable[Callable[[], Picture]]:
     """Return what reads each file: ahead of time, unless --max-memory is given, which counts one picture only."""
+    read = functools.partial(image.read, max_pixels=model.max_pixels)
     if model.max_memory is None:
-        return image.read_ahead(image.read, paths)
-    return (functools.partial(image.read, path) for path in paths)
+        return image.read_ahead(read, paths)
+    return (functools.partial(read, path) for path in paths)
 
 
-def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) -> list[Path]:
+def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None, wanted: str) -> list[Path]:
     """Return where each result goes. Raises ConfigError where two would meet, or one replace an input."""
+    for path in inputs:
+        image.check_local(path)
+    if output is not None and wanted != "keep" and not image.is_stream(output):
+        raise ConfigError(f"{output} has a name that says its format; leave --format out, or give another name.")
     if output is not None and out_dir is not None:
         raise ConfigError("Both -o and --out-dir are given; use -o for one file or --out-dir for many.")
     if output is not None:
@@ -127,12 +144,16 @@ def targets_of(inputs: list[Path], output: Path | None, out_dir: Path | None) ->
         targets = [output]
     elif out_dir is not None:
         out_dir.mkdir(parents=True, exist_ok=True)
-        targets = [out_dir / f"{path.stem}{output_suffix(path)}" for path in inputs]
+        if image.STREAM in inputs:
+            raise ConfigError("What comes by the standard input has no name; give -o FILE, or -o - for the output.")
+        targets = [out_dir / f"{path.stem}{output_suffix(path, wanted)}" for path in inputs]
     else:
-        targets = [default_output(path) for path in inputs]
+        targets = [default_output(path, wanted) for path in inputs]
     given = {path.resolve(): path for path in inputs}
     seen: dict[Path, Path] = {}
     for source, target in zip(inputs, targets, strict=True):
+        if image.is_stream(target):
+            continue
         place = target.resolve()
         if place == source.resolve():
             raise ConfigError(f"{source} would be replaced by its own result; give another name or folder.")
@@ -180,7 +201,8 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
         Kernel.from_disc(1).encoded(suffix)  # refuses a suffix before the work
     picture = read()
     read_at = time.perf_counter()
-    width, height, pictures = *picture.size, picture.keep.pictures
+    again = picture if image.is_stream(source) else None  # which cannot be read again
+    (width, height), pictures, digest = picture.size, picture.keep.pictures, picture.keep.sha256
     if how.with_strokes:
         restored = _write_strokes(model, picture, stroke_files, sheet, how)
     else:
@@ -194,25 +216,30 @@ def deblur_file(model: Model, source: Path, read: Callable[[], Picture], target:
     kept = why_keep(model, picture, restored) if how.keep_sharp else None
     del picture  # a large photo need not be held while it is encoded
     restored_at = time.perf_counter()
-    if kept is not None and source.suffix.lower() == target.suffix.lower():
-        image.copy(source, target, force=how.force)
-    elif kept is None:
-        image.write(restored.picture, target, force=how.force)
+    piped = image.is_stream(source) or image.is_stream(target)
+    if kept is not None and not piped and source.suffix.lower() == target.suffix.lower():
+        image.copy(source, target, sha256=digest, force=how.force)
+        left_out = []
     else:
-        image.write(read(), target, force=how.force)
+        made = restored.picture if kept is None else again or read()
+        left_out = image.write(made, target, force=how.force, kind=how.kind)
     if how.save_kernel is not None and restored.kernel is not None:
         atomic.write(how.save_kernel, restored.kernel.encoded(how.save_kernel.suffix))
     written_at = time.perf_counter()
+    kernel, found = restored.kernel, restored.explanation
     return {
         "output": str(target),
+        "input_sha256": digest,
         "width": width,
         "height": height,
         "pictures": pictures,
+        "left_out": left_out,
         "model": model.weights.name,
         "corrections": len(restored.changes) - 1,
         "settled": restored.settled,
         "kept": kept,
-        **_found(restored),
+        "found": None if found is None else {"sentence": found.sentence, "left": found.left, "halo": found.halo},
+        "kernel": None if kernel is None else {"extent_px": round(kernel.extent_px, 1), "light": kernel.light},
         "changes_grey_levels": [round(255 * change, 4) for change in restored.changes],
         "strip": str(sheet) if how.with_strokes else None,
         "seconds": round(written_at - started, 3),
@@ -239,17 +266,6 @@ def _write_strokes(model: Model, picture: Picture, files: list[Path], sheet: Pat
     return restored[0]
 
 
-def _found(restored: Restored) -> dict[str, Any]:
-    """Return what was read of the blur, and the kernel that was taken out."""
-    kernel, read = restored.kernel, restored.explanation
-    return {
-        "found": None
-        if read is None
-        else {"sentence": read.sentence, "left": round(read.left, 4), "halo": round(read.halo, 4)},
-        "kernel": None if kernel is None else {"extent_px": round(kernel.extent_px, 1), "light": kernel.light},
-    }
-
-
 def _sentence(report: dict[str, Any], *, verbose: bool) -> str:
     words = f"Left as it is: {report['kept']}" if report["kept"] else "Deblurred"
     if report["kernel"] and not report["kept"]:
@@ -272,5 +288,7 @@ def _figures(report: dict[str, Any]) -> str:
 def _remarks(report: dict[str, Any]) -> Iterator[str]:
     if not report["kept"] and report["changes_grey_levels"][0] < 0.3:
         yield "Hardly anything changed: the photo is sharp already, or its blur is not motion blur."
+    if report["left_out"]:
+        yield f"Left out: {'; '.join(report['left_out'])}."
     if report["pictures"] > 1:
         yield f"Only the first of the file's {report['pictures']} pictures was taken."

@@ -37,6 +37,9 @@ def video_command(
     start: Annotated[float, typer.Option(help="Begin here, in seconds.")] = 0.0,
     end: Annotated[float | None, typer.Option(help="End here, in seconds.")] = None,
     preview: Annotated[bool, typer.Option("--preview", help="Write the input beside the result.")] = False,
+    keep_sharp: Annotated[
+        bool, typer.Option("--keep-sharp", help="Leave frames that are not blurred, or get no sharper, as they are.")
+    ] = False,
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     strength: StrengthOption = 1.0,
@@ -53,14 +56,26 @@ def video_command(
     """
     with needs_extra("video"):
         from golfdeblur import video
-        from golfdeblur.model import check_strength, load
+        from golfdeblur.engine.passes import check_strength
+        from golfdeblur.files.picture import Picture
+        from golfdeblur.model import load
+        from golfdeblur.sharpness import why_keep
     check_strength(strength)
     output = output or video.default_output(clip)
     output.parent.mkdir(parents=True, exist_ok=True)
     check_new(output, force=force)
     cut = video.Cut(start, end)
     loaded = load(model, runtime=runtime, max_memory=None if max_memory is None else parse_size(max_memory))
-    restore = video.restorer(lambda picture: loaded.restore(picture, steps=steps, strength=strength).picture)
+    kept = 0
+
+    def restored(picture: Picture) -> Picture:
+        nonlocal kept
+        made = loaded.restore(picture, steps=steps, strength=strength)
+        if keep_sharp and why_keep(loaded, picture, made) is not None:
+            kept += 1
+            return picture
+        return made.picture
+
     with interrupts_remembered() as interrupted, _Bar(quiet=quiet) as bar:
 
         def seen(frame: int, total: int | None) -> None:
@@ -68,12 +83,19 @@ def video_command(
             if interrupted:
                 raise KeyboardInterrupt
 
-        report = video.deblur_video(restore, clip, output, cut=cut, preview=preview, seen=seen)
+        def told(left_out: list[str]) -> None:
+            for what in left_out:
+                print(f"golf: left out: {what}", file=sys.stderr)
+
+        report = video.deblur_video(
+            video.restorer(restored), clip, output, cut=cut, preview=preview, seen=seen, told=told
+        )
     for what in report.passed:
         print(f"golf: {what}, passed unchanged or was left out", file=sys.stderr)
     if not quiet:
         before, after = report.jitter
         count = "1 frame" if report.frames == 1 else f"{report.frames} frames"
+        count += f", {kept} of them sharp and left as they were" if keep_sharp else ""
         print(f"{output}  {count}, brightness flicker {after:.2f} grey levels (input {before:.2f})")
 
 

@@ -62,6 +62,18 @@ class Deconvolution:
             raise ConfigError(f"Light '{self.light}' is unknown; use {', '.join(LIGHTS)}.")
 
 
+def asked_for(blur: str, kernel: Kernel | None, light: str, *, decides: bool) -> Deconvolution | None:
+    """Return the deconvolution that these arguments of `Model.deblur` ask for, None for none.
+
+    Without `decides` `auto` is `scene`. Raises ConfigError for unknown ones.
+    """
+    if blur not in BLURS:
+        raise ConfigError(f"Blur '{blur}' is unknown; use {', '.join(BLURS)}.")
+    if kernel is not None or blur == "shake":
+        return Deconvolution(kernel, light)
+    return Deconvolution(light=light, decides=True) if blur == "auto" and decides else None
+
+
 class Deconvolver:
     """The strokes of one picture `y`, (1, 3, H, W) float32.
 

@@ -42,6 +42,12 @@ class Restored:
         return replace(self, picture=before.towards(self.picture, strength))
 
 
+def check_strength(strength: float) -> None:
+    """Raise ConfigError for a strength that is no number from 0 to 1."""
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"A strength of {strength} is asked for; 0 (the input) to 1 (the result) are allowed.")
+
+
 @dataclass(frozen=True)
 class Stages:
     """F and `steps` times G (None in a model without it)."""

@@ -22,6 +22,12 @@ RAW_EXIF = b"Raw profile type exif"
 LONGEST_TEXT = 2**20
 """Characters of a text after its decompression; common readers refuse a file with more."""
 
+OF_THESE_PIXELS = {b"bKGD", b"hIST", b"sPLT", b"tIME"}
+"""Left out without a word: what describes how the pixels of the input were stored or shown."""
+
+SIGNIFICANT_BITS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+"""Bytes of the chunk sBIT, by the colour type."""
+
 Chunk = tuple[bytes, bytes]
 """A chunk's name and content."""
 
@@ -41,7 +47,7 @@ class Split:
 
 
 def split(content: bytes) -> Split:
-    """Take a PNG file apart. A file that is cut short stays so in `pixels`."""
+    """Take a PNG file apart. A file that is cut short stays so in `pixels`; `texts` are what may be copied."""
     found = Split(b"")
     pixels, place = [content[:8]], 8
     while place + 12 <= len(content):
@@ -55,7 +61,7 @@ def split(content: bytes) -> Split:
         elif zlib.crc32(name + data) != struct.unpack_from(">I", content, end - 4)[0]:
             found.left_out.append(f"the chunk {name.decode('latin-1')} (damaged)")
         else:
-            _sort(name, data, found)
+            _sort(name, data, found, header=content[16:29])
         place = end
         if name == b"IEND":
             break
@@ -65,7 +71,7 @@ def split(content: bytes) -> Split:
     return found
 
 
-def _sort(name: bytes, data: bytes, found: Split) -> None:
+def _sort(name: bytes, data: bytes, found: Split, *, header: bytes) -> None:
     if name in COLOURS:
         found.colours[name] = data
     elif name == b"eXIf":
@@ -84,6 +90,14 @@ def _sort(name: bytes, data: bytes, found: Split) -> None:
             found.exif = _from_hexadecimal(text)
         else:
             found.texts.append((name, data))
+    elif name == b"sBIT":
+        depth = 8 if header[9] == 3 else header[8]
+        if len(data) != SIGNIFICANT_BITS.get(header[9]) or not all(1 <= bits <= depth for bits in data):
+            found.left_out.append("how many bits of a sample count (the chunk sBIT, damaged)")
+    elif name[3] & 32:  # safe to copy, by its name
+        found.texts.append((name, data))
+    elif name not in OF_THESE_PIXELS:
+        found.left_out.append(f"the chunk {name.decode('latin-1')}, which may not fit to other pixels")
 
 
 def _text(name: bytes, data: bytes) -> bytes | None:

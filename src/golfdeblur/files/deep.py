@@ -8,7 +8,6 @@ import itertools
 import struct
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,19 +54,23 @@ def png16_samples(content: bytes) -> np.ndarray:
     return np.concatenate([samples, alpha], axis=2)
 
 
-def main_page(path: Path) -> int:
-    """Return which page of a TIFF is the picture: the first that is no thumbnail. Raises OSError and others."""
-    with Image.open(path) as opened:
-        sizes: dict[int, int] = {}
-        for index in range(min(getattr(opened, "n_frames", 1), 16)):
-            opened.seek(index)
-            if not int(getattr(opened, "tag_v2", {}).get(254, 0)) & REDUCED:
-                return index
-            sizes[index] = opened.width * opened.height
-    return max(sizes, key=lambda index: sizes[index])
+def main_page(file: Any) -> tuple[int, int]:
+    """Return which page of a TIFF is the picture, the first that is no thumbnail, and how many pictures there are.
+
+    Raises OSError and others.
+    """
+    file.seek(0)
+    opened = Image.open(file)
+    sizes, pictures = {}, []
+    for index in range(getattr(opened, "n_frames", 1)):
+        opened.seek(index)
+        sizes[index] = opened.width * opened.height
+        if not int(getattr(opened, "tag_v2", {}).get(254, 0)) & REDUCED:
+            pictures.append(index)
+    return (pictures or [max(sizes, key=lambda index: sizes[index])])[0], max(len(pictures), 1)
 
 
-def read_tiff16(path: Path, check_size: Any) -> Picture | None:
+def read_tiff16(given: Any, check_size: Any) -> Picture | None:
     """Return a TIFF with 16 bits per channel, or None for one that Pillow reads without loss.
 
     `check_size` is called with (width, height) before it is decoded. Raises ImageError for floats and other depths.
@@ -75,9 +78,10 @@ def read_tiff16(path: Path, check_size: Any) -> Picture | None:
     import tifffile  # takes time to import
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(given) as file:
             pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
-            page = next((page for page in pages if not page.subfiletype & REDUCED), pages[0])
+            whole = [page for page in pages if not page.subfiletype & REDUCED]
+            page = (whole or pages)[0]
             check_size((page.imagewidth, page.imagelength))
             if page.dtype is not None and page.dtype not in (np.uint8, np.uint16, np.bool_):
                 raise ImageError(f"It is a TIFF of {page.dtype}, which has no fixed range; save it with 8 or 16 bits.")
@@ -89,7 +93,7 @@ def read_tiff16(path: Path, check_size: Any) -> Picture | None:
             tags = page.tags
             orientation = tags["Orientation"].value if "Orientation" in tags else 1
             profile = tags["InterColorProfile"].value if "InterColorProfile" in tags else None
-            pictures = len(pages)
+            pictures = max(len(whole), 1)
     except tifffile.TiffFileError as error:
         raise ValueError(str(error)) from error
     except (KeyError, ValueError) as error:
@@ -100,9 +104,10 @@ def read_tiff16(path: Path, check_size: Any) -> Picture | None:
             ) from error
         raise
     keep = Keepsakes(pictures=pictures)
-    with contextlib.suppress(Exception), Image.open(path) as opened:  # it knows no grey with alpha
-        keep, _ = collect(opened)
-    keep = replace(keep, format="TIFF", left_out=(*keep.left_out, *notes))
+    with contextlib.suppress(Exception):  # it knows no grey with alpha
+        given.seek(0)
+        keep, _ = collect(Image.open(given))
+    keep = replace(keep, format="TIFF", pictures=pictures, left_out=(*keep.left_out, *notes))
     if profile is not None:
         keep = replace(keep, icc_profile=bytes(profile))
     return from_samples(turn(samples, int(orientation) if orientation in range(1, 9) else 1), keep)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from golfdeblur.files import chunks, deep, exif, metadata
+from golfdeblur.files import chunks, deep, exif, fitting
 from golfdeblur.files.metadata import Keepsakes
 from golfdeblur.files.picture import Layout, Picture, to_pil
 
@@ -25,7 +25,7 @@ OPAQUE = {"JPEG", "PPM"}
 
 def encode(picture: Picture, file: Any, kind: str) -> list[str]:
     """Write `picture` to an open file in format `kind`, and return in words what that cannot hold."""
-    keep, notes = metadata.fitted(picture.keep, kind)
+    keep, notes = fitting.fitted(picture.keep, kind)
     if kind == "TIFF":
         return notes + deep.write_tiff(picture, keep, file)
     if kind == "PNG":
@@ -107,22 +107,17 @@ def _write_jpeg(out: Image.Image, file: Any, keep: Keepsakes, layout: Layout) ->
 
 
 def _jpeg_options(keep: Keepsakes, layout: Layout) -> dict[str, Any]:
-    """Take the input's quantisation tables where they are finer than ours, entry by entry, and its subsampling."""
-    ours = _tables(JPEG_QUALITY)
-    theirs = keep.quantisation or {}
-    finest = [
-        [min(a, b) for a, b in zip(ours[i], theirs.get(i, ours[i]), strict=True)]
-        for i in range(1 if layout == "L" else 2)
-    ]
+    """Take the input's quantisation tables and subsampling; ours where it is no JPEG."""
+    tables = {**_tables(JPEG_QUALITY), **(keep.quantisation or {})}
     options = {
-        "qtables": finest,
+        "qtables": [[min(255, step) for step in tables[i]] for i in range(1 if layout == "L" else 2)],
         "subsampling": keep.subsampling if keep.subsampling is not None else 0,
         "exif": keep.exif and exif.HEADER + keep.exif.removeprefix(exif.HEADER),
         "xmp": keep.xmp,
         "icc_profile": keep.icc_profile,
         "comment": keep.comment,
         "dpi": keep.dpi,
-        "extra": metadata.jpeg_segments(keep),
+        "extra": fitting.jpeg_segments(keep),
     }
     return {name: value for name, value in options.items() if value is not None and value != b""}
 

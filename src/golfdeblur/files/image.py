@@ -1,4 +1,4 @@
-"""Image files: read into a `Picture`, written from one (encode.py).
+"""Image files: read into a `Picture` (decode.py), written from one (encode.py).
 
 Outputs are written under a temporary name and renamed, so a file under its final name is always whole.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import hashlib
 import io
+import os
+import re
 import shutil
-import threading
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -17,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from golfdeblur.errors import DataError, ImageError
-from golfdeblur.files import atomic, chunks, deep, metadata
+from golfdeblur.files import atomic
+from golfdeblur.files.decode import decode
 from golfdeblur.files.encode import encode
-from golfdeblur.files.picture import Picture, from_opened, from_samples, turn
+from golfdeblur.files.picture import Picture
 
 SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -45,13 +49,27 @@ WRITTEN_AS = {"GIF": ".png", "HEIF": ".jpg"}
 LARGEST_PIXELS = 500_000_000
 """A picture of more pixels than this is refused before it is decoded, unless the caller allows more."""
 
-_OPENING = threading.Lock()
+
+STREAM = Path("-")
+"""The standard input or output, where a path is asked for."""
 
 
-def read(path: str | Path, *, largest_pixels: int = LARGEST_PIXELS) -> Picture:
+def is_stream(path: Path) -> bool:
+    """Tell whether a path is no file that can be read again or replaced: the standard input or output, or a pipe."""
+    return path == STREAM or path.is_fifo() or path.is_char_device()
+
+
+def check_local(path: Path) -> None:
+    """Raise ImageError for an address on the web."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]", str(path)) and not path.exists():
+        raise ImageError(f"{path} is an address; nothing is fetched here: download it, and give the file.")
+
+
+def read(path: str | Path, *, max_pixels: int = LARGEST_PIXELS) -> Picture:
     """Read an image file, turned upright by its EXIF orientation.
 
-    Raises ImageError for a missing, empty, truncated or unsupported file, and one of more pixels than allowed.
+    Raises ImageError for a missing, empty, truncated or unsupported file, one of more pixels than allowed, and one that
+    is written to meanwhile.
 
     Examples:
         >>> picture = read("examples/walkway.jpg")
@@ -59,66 +77,43 @@ def read(path: str | Path, *, largest_pixels: int = LARGEST_PIXELS) -> Picture:
         ((960, 720), 'RGB', 8)
     """
     path = Path(path)
+    with _readable(path) as file:
+        before = _state(file)
+        picture = decode(path, file, at_most(max_pixels, path))
+        file.seek(0)
+        digest = file_digest(file)
+        if _state(file) != before:
+            raise ImageError(f"{path} changed while it was read; try again when it is complete.")
+        return replace(picture, keep=replace(picture.keep, sha256=digest))
+
+
+def at_most(max_pixels: int, path: Path) -> Callable[[tuple[int, int]], None]:
+    """Return what raises an ImageError for a size in pixels that is larger."""
 
     def check_size(size: tuple[int, int]) -> None:
-        if size[0] * size[1] > largest_pixels:
+        if size[0] * size[1] > max_pixels:
             raise ImageError(
                 f"{path} has too many pixels ({size[0]} x {size[1]} = {size[0] * size[1]:,}); "
-                f"at most {largest_pixels:,} are allowed: reduce it, or allow more by --max-pixels."
+                f"at most {max_pixels:,} are allowed: reduce it, or allow more by --max-pixels (max_pixels=)."
             )
 
-    with _readable(path) as head:
-        if head[:8] == chunks.SIGNATURE:
-            return _read_png(path.read_bytes(), of_16_bits=deep.is_png16(head), check_size=check_size)
-        page = 0
-        if deep.is_tiff(head):
-            if (found := deep.read_tiff16(path, check_size)) is not None:
-                return found
-            page = deep.main_page(path)
-        formats = _formats(path, head)
-        with _open(path, check_size, formats) as opened:
-            opened.seek(page)
-            check_size(opened.size)
-            opened.load()
-            keep, orientation = metadata.collect(opened)
-            return from_opened(opened, _more(keep, path, head, opened), orientation)
+    return check_size
 
 
-def _more(keep: metadata.Keepsakes, path: Path, head: bytes, opened: Image.Image) -> metadata.Keepsakes:
-    """Add what Pillow does not tell: whether a WebP is without loss, which colours an AVIF has."""
-    if opened.format == "WEBP":
-        return replace(keep, lossless=_is_lossless(path))
-    if opened.format == "AVIF" and keep.icc_profile is None and (numbers := metadata.nclx(path)) is not None:
-        notes = list(keep.left_out)
-        profile = metadata.of_numbers(numbers["color_primaries"], numbers["transfer_characteristics"], notes)
-        return replace(keep, icc_profile=profile, left_out=tuple(notes))
-    if opened.mode == "RGBX":
-        return replace(keep, left_out=(*keep.left_out, "the extra channel, whose meaning it does not say"))
-    return keep
+def _state(file: Any) -> tuple[int, int]:
+    """Return what differs when a file was written to meanwhile."""
+    if isinstance(file, io.BytesIO):
+        return (0, 0)
+    found = os.fstat(file.fileno())
+    return found.st_mtime_ns, found.st_size
 
 
-def _is_lossless(path: Path) -> bool:
-    """Tell whether the first picture of a WebP is stored without loss."""
-    with path.open("rb") as file:
-        file.seek(12)
-        while len(header := file.read(8)) == 8:
-            name, size = header[:4], int.from_bytes(header[4:], "little")
-            if name in (b"VP8L", b"VP8 "):
-                return name == b"VP8L"
-            file.seek(16 if name == b"ANMF" else size + size % 2, 1)
-    return False
-
-
-def _read_png(content: bytes, *, of_16_bits: bool, check_size: Callable[[tuple[int, int]], None]) -> Picture:
-    found = chunks.split(content)
-    with _open(io.BytesIO(found.pixels), check_size, ["PNG"]) as opened:
-        grey = opened.mode in ("1", "L", "LA", "I", "I;16")
-        if not of_16_bits:
-            opened.load()
-        keep, orientation = metadata.of_png(*metadata.collect(opened), found, grey=grey)
-        if not of_16_bits:
-            return from_opened(opened, keep, orientation)
-    return from_samples(turn(deep.png16_samples(found.pixels), orientation), keep)
+def file_digest(file: Any) -> str:
+    """Return the sha256 of an open file from where it stands."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def read_ahead(read: Callable[[Path], Picture], paths: Iterable[Path]) -> Iterator[Callable[[], Picture]]:
@@ -176,20 +171,25 @@ def find_pairs(folder: Path, *, blurry: str = "blur") -> list[tuple[str, Path, P
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[bytes]:
-    """Yield the file's first bytes, and turn every failure inside into one ImageError."""
-    try:
+def _readable(path: Path) -> Iterator[Any]:
+    """Yield the open file, and turn every failure inside into one ImageError."""
+    with explained(path):
+        check_local(path)
         if path.is_dir():
             raise ImageError(f"{path} is a folder; give an image file.")
-        if not path.exists():
+        if path != STREAM and not path.exists():
             raise ImageError(f"{path} does not exist; check the name.")
-        if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty (0 bytes); copy it again from where it came.")
-        with path.open("rb") as file:
-            head = file.read(64)
+        with _opened(path) as file:
+            yield file
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn every failure to read what is called `path` into one ImageError."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters of them is said otherwise
-            yield head
+            yield
     except ImageError as error:
         if str(error).startswith(str(path)):
             raise
@@ -205,40 +205,29 @@ def _readable(path: Path) -> Iterator[bytes]:
         raise ImageError(f"{path} cannot be read ({reason}); it may be damaged: copy it again.") from error
 
 
-def _formats(path: Path, head: bytes) -> list[str] | None:
-    """Return which of Pillow's readers to ask, where the first bytes say it; teach it HEIF where they are of one.
-
-    Raises ImageError without the extra for HEIF.
-    """
-    if head[4:8] != b"ftyp":
-        return None
-    brands = head[8 : min(int.from_bytes(head[:4], "big"), 64)]
-    if b"avif" in brands or b"avis" in brands:
-        return ["AVIF"]
-    if not any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")):
-        return None
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise ImageError(f"{path} is HEIC; pip install 'golfdeblur[heic]', or save it as JPEG.") from error
-    pillow_heif.register_heif_opener()
-    return ["HEIF"]
-
-
-def _open(file: Any, check_size: Callable[[tuple[int, int]], None], formats: list[str] | None) -> Image.Image:
-    """Open an image with our limit of its size in place of Pillow's, which warns at a third and refuses at twice."""
-    with _OPENING:
-        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            opened = Image.open(file, formats=formats)
-        finally:
-            Image.MAX_IMAGE_PIXELS = theirs
-    check_size(opened.size)
-    return opened
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file, or what comes through a pipe, which is read to its end. Raises ImageError where that is nothing."""
+    if is_stream(path):
+        given: Any = io.BytesIO(sys.stdin.buffer.read() if path == STREAM else path.read_bytes())
+    else:
+        given = path.open("rb")
+    with given as file:
+        if not file.seek(0, io.SEEK_END):
+            raise ImageError(f"{path} is empty (0 bytes); copy it again from where it came.")
+        file.seek(0)
+        yield file
 
 
 def check_writable(path: Path, *, force: bool) -> None:
-    """Raise ImageError unless `path` can be written: a known suffix, an existing folder, nothing there or `force`."""
+    """Raise ImageError unless `path` can be written: a known suffix, an existing folder, nothing there or `force`.
+
+    A pipe is written to, whatever it is called; a terminal is not.
+    """
+    if path == STREAM and sys.stdout.isatty():
+        raise ImageError("A picture is nothing for a terminal; give -o FILE, or send it into a pipe or file.")
+    if is_stream(path):
+        return
     if SUFFIXES.get(path.suffix.lower(), "GIF") in WRITTEN_AS:
         raise ImageError(
             f"{path} must end in .jpg, .png, .tif, .webp, .avif, .jp2, .bmp, .tga or .ppm; give such a name."
@@ -251,24 +240,36 @@ def check_writable(path: Path, *, force: bool) -> None:
         raise ImageError(f"{path} exists already; use --force to replace it, or give another name.")
 
 
-def write(picture: Picture, path: str | Path, *, force: bool = False) -> list[str]:
+def write(picture: Picture, path: str | Path, *, force: bool = False, kind: str | None = None) -> list[str]:
     """Write `picture` in the format that the suffix of `path` names; a file that is there stays, unless `force`.
+
+    Into a pipe it goes as `kind`, one of the values of SUFFIXES, or else in its own format if that can be written.
 
     A format that cannot hold 16 bits, alpha or something beside the pixels gets what it can hold; in words is returned
     what was left out. Raises ImageError if it cannot be written; then nothing is left behind.
     """
     path = Path(path)
     notes: list[str] = []
-    _write_whole(path, lambda file: notes.extend(encode(picture, file, SUFFIXES[path.suffix.lower()])), force=force)
-    return [*picture.keep.left_out, *notes]
+    used = kind or own_kind(picture) if is_stream(path) else SUFFIXES.get(path.suffix.lower(), "GIF")
+    _write_whole(path, lambda file: notes.extend(encode(picture, file, used)), force=force)
+    return list(dict.fromkeys((*picture.keep.left_out, *notes)))
 
 
-def copy(source: Path, path: Path, *, force: bool = False) -> None:
-    """Copy an image file as it is, as safely as `write` writes. Raises ImageError."""
+def own_kind(picture: Picture) -> str:
+    """Return the format that `picture` came in, or what stands for it if that cannot be written."""
+    own = picture.keep.format if picture.keep.format in SUFFIXES.values() else "GIF"
+    return SUFFIXES[WRITTEN_AS[own]] if own in WRITTEN_AS else str(own)
+
+
+def copy(source: Path, path: Path, *, sha256: str | None, force: bool = False) -> None:
+    """Copy an image file that was read as it is, as safely as `write` writes. Raises ImageError, too if it changed."""
 
     def fill(file: Any) -> None:
         with source.open("rb") as given:
             shutil.copyfileobj(given, file)
+            given.seek(0)
+            if file_digest(given) != sha256:
+                raise ImageError(f"{source} changed after it was read; try again when it is complete.")
 
     _write_whole(path, fill, force=force)
 
@@ -277,12 +278,21 @@ def _write_whole(path: Path, fill: Callable[[Any], None], *, force: bool) -> Non
     """Let `fill` write the file `path`, whole or not at all."""
     check_writable(path, force=force)
     try:
+        if is_stream(path):
+            buffer = io.BytesIO()
+            fill(buffer)
+            with contextlib.nullcontext(sys.stdout.buffer) if path == STREAM else path.open("wb") as out:
+                out.write(buffer.getbuffer())
+                out.flush()
+            return
         with atomic.replacing(path) as file:
             fill(file)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageError(f"{path} cannot be written ({reason}); free some space or choose another place.") from error
-    except MemoryError:
+    except (MemoryError, ImageError):
         raise
     except Exception as error:  # encoders raise anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__

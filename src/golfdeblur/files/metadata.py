@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from PIL import Image, JpegImagePlugin
@@ -24,10 +23,6 @@ PHOTOSHOP = b"Photoshop 3.0\0"
 
 IPTC_TAG, PHOTOSHOP_TAG = 33723, 34377
 IPTC_RESOURCE = b"8BIM\x04\x04\0\0"
-
-LARGEST_SEGMENT = 65_533
-LARGEST_JPEG_XMP = 65_504
-"""Bytes that fit into one segment of a JPEG, and what is left of them beside the name of XMP."""
 
 SAYING_HOW_BRIGHT = {16: "PQ", 18: "HLG"}
 
@@ -53,7 +48,7 @@ class Keepsakes:
     """Made from `colours` or the like where the file holds none."""
     dpi: tuple[float, float] | None = None
     quantisation: dict[int, list[int]] | None = None
-    """The JPEG quantisation tables of the input."""
+    """The JPEG quantisation tables of the input: 0 for grey or brightness, 1 for colour."""
     subsampling: int | str | None = None
     lossless: bool = False
     """A WebP without loss."""
@@ -61,6 +56,8 @@ class Keepsakes:
     """How many the file holds; all but the first are left out."""
     left_out: tuple[str, ...] = ()
     """What could not be read or kept, in words that follow "Left out: "."""
+    sha256: str | None = None
+    """Of the file's bytes as they were read."""
 
 
 def collect(picture: Image.Image) -> tuple[Keepsakes, int]:
@@ -69,7 +66,6 @@ def collect(picture: Image.Image) -> tuple[Keepsakes, int]:
     info = picture.info
     content, turned = _exif(picture, notes)
     xmp, orientation = _xmp(info.get("xmp"), notes)
-    quantisation = getattr(picture, "quantization", None)
     many = getattr(picture, "n_frames", 1)
     if picture.format == "MPO":
         notes.append("the preview or map of brightness behind the photo")
@@ -86,7 +82,7 @@ def collect(picture: Image.Image) -> tuple[Keepsakes, int]:
         comment=info["comment"] if isinstance(info.get("comment"), bytes) and info["comment"] else None,
         icc_profile=_profile(info, notes),
         dpi=_dpi(info.get("dpi")),
-        quantisation=dict(quantisation) if quantisation else None,
+        quantisation=_quantisation(picture),
         subsampling=_subsampling(picture),
         # Phones' MPO files hold a preview or a map of brightness behind the photo.
         pictures=1 if picture.format == "MPO" else many,
@@ -163,14 +159,25 @@ def of_numbers(primaries: int, transfer: int, notes: list[str]) -> bytes | None:
     return profiles.of_numbers(primaries, transfer)
 
 
-def nclx(path: Path) -> dict[str, int] | None:
-    """Return the numbers of the first colour box of a HEIF or AVIF file, as pillow_heif names them."""
-    with path.open("rb") as file:
-        found = re.search(rb"colrnclx(..)(..)", file.read(2**16), re.DOTALL)
+def nclx(file: Any) -> dict[str, int] | None:
+    """Return the numbers of the first colour box of an open HEIF or AVIF file, as pillow_heif names them."""
+    file.seek(0)
+    found = re.search(rb"colrnclx(..)(..)", file.read(2**16), re.DOTALL)
     if found is None:
         return None
     primaries, transfer = (int.from_bytes(found[i], "big") for i in (1, 2))
     return {"color_primaries": primaries, "transfer_characteristics": transfer}
+
+
+def _quantisation(picture: Image.Image) -> dict[int, list[int]] | None:
+    """Return the tables of a JPEG's brightness and colours, of those of two colours the finer, entry by entry."""
+    tables, layers = getattr(picture, "quantization", {}), getattr(picture, "layer", [])
+    used = [tables[layer[3]] for layer in layers if layer[3] in tables]
+    if not used or len(used) != len(layers):
+        return None
+    if len(used) == 1:
+        return {0: list(used[0])}
+    return {0: list(used[0]), 1: [min(values) for values in zip(*used[1:3], strict=True)]}
 
 
 def _dpi(stored: Any) -> tuple[float, float] | None:
@@ -233,63 +240,3 @@ def _png_profile(colours: dict[bytes, bytes], notes: list[str], *, grey: bool) -
         return profiles.profile(primaries, profiles.SRGB_CURVE if usual else (exponent,), grey=grey)
     except (ValueError, struct.error):  # what no light can be
         return None
-
-
-HOLDING = {
-    "exif": {"JPEG", "PNG", "TIFF", "WEBP", "AVIF"},
-    "xmp": {"JPEG", "PNG", "TIFF", "WEBP", "AVIF"},
-    "xmp_extension": {"JPEG"},
-    "iptc": {"JPEG", "TIFF"},
-    "comment": {"JPEG", "PNG"},
-    "texts": {"PNG"},
-    "icc_profile": {"JPEG", "PNG", "TIFF", "WEBP", "AVIF"},
-}
-"""The formats that can hold it, as they are written here."""
-
-CALLED = {
-    "exif": "the EXIF",
-    "xmp": "the XMP",
-    "xmp_extension": "a part of the XMP",
-    "iptc": "the captions (IPTC)",
-    "comment": "the comment",
-    "texts": "the texts",
-    "icc_profile": "the colour profile",
-}
-
-
-def fitted(keep: Keepsakes, kind: str) -> tuple[Keepsakes, list[str]]:
-    """Return what a file of format `kind` can hold, and in words what it cannot."""
-    notes = []
-    for name, kinds in HOLDING.items():
-        if getattr(keep, name) and kind not in kinds:
-            notes.append(f"{CALLED[name]}, which a file of this kind does not hold")
-            nothing: Any = {name: () if isinstance(getattr(keep, name), tuple) else None}
-            keep = replace(keep, **nothing)
-    return _fitted_to_jpeg(keep, notes) if kind == "JPEG" else (keep, notes)
-
-
-def _fitted_to_jpeg(keep: Keepsakes, notes: list[str]) -> tuple[Keepsakes, list[str]]:
-    if keep.exif and len(keep.exif) + len(exif.HEADER) > LARGEST_SEGMENT:
-        content, gone = exif.within(keep.exif, LARGEST_SEGMENT - len(exif.HEADER))
-        notes.append(f"{', '.join(gone) + ' of ' if content else ''}the EXIF, too long for a JPEG")
-        keep = replace(keep, exif=content)
-    if keep.xmp and len(keep.xmp) > LARGEST_JPEG_XMP:
-        notes.append("the XMP, too long for a JPEG")
-        keep = replace(keep, xmp=None, xmp_extension=())
-    if keep.comment and len(keep.comment) > LARGEST_SEGMENT:
-        notes.append("the comment, too long for a JPEG")
-        keep = replace(keep, comment=None)
-    if keep.icc_profile and len(keep.icc_profile) > 255 * (LARGEST_SEGMENT - 14):
-        notes.append("the colour profile, too long for a JPEG")
-        keep = replace(keep, icc_profile=None)
-    return keep, notes
-
-
-def jpeg_segments(keep: Keepsakes) -> bytes:
-    """Return the segments of a JPEG that Pillow does not write itself: more XMP, and captions."""
-    made = b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(part)) + part for part in keep.xmp_extension)
-    rest, room = keep.iptc or b"", LARGEST_SEGMENT - len(PHOTOSHOP)
-    for place in range(0, len(rest), room):
-        part = PHOTOSHOP + rest[place : place + room]
-        made += b"\xff\xed" + struct.pack(">H", 2 + len(part)) + part
-    return made
