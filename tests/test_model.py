@@ -285,7 +285,7 @@ def test_the_embedded_weights_match_their_networks(name: str) -> None:
 def test_the_embedded_model_runs_tiles_like_the_full_frame() -> None:
     model = golfdeblur.load()
     x = np.random.default_rng(0).random((1, 4, 264, 400), np.float32)
-    for runner, channels in ((model.f, 3), (model.corrector, 4)):
+    for runner, channels in ((model.f, 3), (model.stroke.g, 4)):
         given = x[:, :channels]
         assert np.abs(runner(given, tile_px=256 * 256) - runner(given)).max() <= 1e-6
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,7 +135,7 @@ def train(source: Path, out: Path, minutes: float) -> None:
         found = averaged(maps[:held])[:, 0]
         left = distance(found, moved_onto(wanted[:held], found))
     print(f"{step} steps; wrong of a kernel's power: mean {float(left.mean()):.3f}, median {float(left.median()):.3f}")
-    write(averaged.eval(), out)
+    to_onnx(averaged.eval(), torch.rand(8, 4, SIDE, SIDE), out, {0: "batch"})
 
 
 def distance(found: Tensor, wanted: Tensor) -> Tensor:
@@ -154,20 +155,12 @@ def moved_onto(wanted: Tensor, found: Tensor, reach: int = 3) -> Tensor:
     return torch.stack([k.roll(shift, (0, 1)) for k, shift in zip(wanted, shifts, strict=True)])
 
 
-def write(network: Finder, out: Path) -> None:
-    """Write `network` as an ONNX file that takes any number of maps."""
+def to_onnx(network: nn.Module, example: Tensor, out: Path, free: dict[int, str]) -> None:
+    """Write `network` as an ONNX file; the axes in `free` may have any length."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "K.onnx"
-        torch.onnx.export(
-            network,
-            (torch.rand(8, 4, SIDE, SIDE),),
-            str(made),
-            input_names=["x"],
-            output_names=["out"],
-            opset_version=17,
-            dynamic_axes={"x": {0: "batch"}, "out": {0: "batch"}},
-            dynamo=False,
-        )
+        made = Path(folder) / out.name
+        names: dict[str, Any] = {"input_names": ["x"], "output_names": ["out"], "dynamic_axes": {"x": free}}
+        torch.onnx.export(network, (example,), str(made), opset_version=17, dynamo=False, **names)
         out.write_bytes(made.read_bytes())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
@@ -12,7 +12,7 @@ from golfdeblur import DEFAULT_MODEL, machine, runtimes
 from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.deconvolution.uniformity import Explanation
 from golfdeblur.engine import budget, passes
-from golfdeblur.engine.deconvolving import Deconvolution, asked_for
+from golfdeblur.engine.deconvolving import Deconvolution, StrokeNetworks, asked_for
 from golfdeblur.engine.ensemble import mean_of_turns
 from golfdeblur.engine.passes import Restored, Stages, check_strength
 from golfdeblur.engine.runner import Runner, open_runner
@@ -22,7 +22,6 @@ from golfdeblur.files.kinds import as_picture
 from golfdeblur.files.names import default_output
 from golfdeblur.files.picture import Picture
 from golfdeblur.golf import STEPS, STOP_BELOW, check_steps
-from golfdeblur.runtimes import Session
 from golfdeblur.weights import Weights, find_weights
 
 if TYPE_CHECKING:
@@ -50,10 +49,8 @@ class Model:
     """A file of a larger picture is refused before it is decoded."""
     threads: int | None = None
     """How many compute at once; None: GOLF_THREADS, or as many as the process may use (`machine.threads`)."""
-    corrector: Runner | None = None
-    """G of strokes that deconvolve, in a model that has one."""
-    finder: Session | None = None
-    """The network that finds kernels, in a model that has one."""
+    stroke: StrokeNetworks = field(default_factory=StrokeNetworks)
+    """What the model has for strokes that deconvolve."""
 
     @property
     def runtime(self) -> str:
@@ -186,11 +183,11 @@ class Model:
             picture = cast(Any, image.read(picture, max_pixels=self.max_pixels))
         source, _ = as_picture(picture)
         stages, plan = self._planned(source, 1)
-        return passes.explain(source, stages, plan, Deconvolution(light=light), g=self.corrector, finder=self.finder)
+        return passes.explain(source, stages, plan, Deconvolution(light=light), self.stroke)
 
     def deconvolution(self, blur: str, kernel: Kernel | None = None, light: str = "auto") -> Deconvolution | None:
         """Return what `restore` is to be told for these arguments of `deblur`. Raises ConfigError for unknown ones."""
-        return asked_for(blur, kernel, light, decides=self.corrector is not None)
+        return asked_for(blur, kernel, light, decides=self.stroke.judge is not None)
 
     def restore(
         self,
@@ -245,8 +242,8 @@ class Model:
         """
         stages, plan = self._planned(picture, steps)
         if deconvolution is not None and (plan.is_whole or not deconvolution.decides):
-            networks: Any = {"g": self.corrector, "finder": self.finder}
-            yield from passes.deconvolve_each(picture, stages, plan, deconvolution, **networks, stop_below=STOP_BELOW)
+            asked, networks = deconvolution, self.stroke
+            yield from passes.deconvolve_each(picture, stages, plan, asked, networks, stop_below=STOP_BELOW)
             return
         if not plan.is_whole:
             yield from (self.restore(picture, steps=count) for count in range(len(stages.each)))
@@ -263,7 +260,7 @@ class Model:
         return _ready, (self.weights, self.runtime, self.max_memory, self.max_pixels, self.threads)
 
     def __repr__(self) -> str:
-        networks = "F and G" if self.g or self.corrector else "F"
+        networks = "F and G" if self.g or self.stroke.g else "F"
         return f"<golfdeblur.Model {self.weights.name}: {networks} in {self.weights.folder}, runtime {self.runtime}>"
 
 
@@ -293,7 +290,8 @@ def _ready(weights: Weights, runtime: str, max_memory: int | None, max_pixels: i
     with machine.using(threads):
         files = weights.f, weights.g, weights.stroke
         f, g, corrector = (None if file is None else open_runner(file, runtime) for file in files)
-        # So small that it is computed alike in every runtime.
-        k = None if weights.k is None else runtimes.open_network("onnxruntime", weights.k.content())
+        # So small that they are computed alike in every runtime.
+        given = weights.k, weights.j
+        k, j = (None if file is None else runtimes.open_network("onnxruntime", file.content()) for file in given)
     assert f is not None
-    return Model(weights, f, g, max_memory, max_pixels, threads, corrector, k)
+    return Model(weights, f, g, max_memory, max_pixels, threads, StrokeNetworks(corrector, k, j))

@@ -83,6 +83,8 @@ class Weights:
     """G of strokes that deconvolve: it corrects what their data step leaves (`NetworkFile.takes_level`)."""
     k: NetworkFile | None = None
     """The network that finds kernels (`deconvolution.estimation.maps`), if the model has one."""
+    j: NetworkFile | None = None
+    """The network that judges strokes (`deconvolution.uniformity.expected_gain`), if the model has one."""
     data: str = ""
     """What it was trained on."""
     scores: dict[str, Score] = field(default_factory=dict)
@@ -94,12 +96,9 @@ class Weights:
 
     @property
     def networks(self) -> dict[str, NetworkFile]:
-        """F, and G and K if there are any, by their letters."""
-        return {
-            letter: file
-            for letter, file in (("F", self.f), ("G", self.g or self.stroke), ("K", self.k))
-            if file is not None
-        }
+        """F, and G, K and J if there are any, by their letters."""
+        every = {"F": self.f, "G": self.g or self.stroke, "K": self.k, "J": self.j}
+        return {letter: file for letter, file in every.items() if file is not None}
 
 
 def embedded_names() -> list[str]:
@@ -136,6 +135,7 @@ def _described(folder: Path, config: dict[str, Any]) -> Weights:
         None if g is None or g.takes_level else g,
         g if g is not None and g.takes_level else None,
         _network_file(folder, networks["K"]) if "K" in networks else None,
+        _network_file(folder, networks["J"]) if "J" in networks else None,
         config.get("data", ""),
         {name: Score(x["psnr"], x["input_psnr"], x["images"]) for name, x in config.get("scores", {}).items()},
     )

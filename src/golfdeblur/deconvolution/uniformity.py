@@ -6,17 +6,23 @@ out wherever it sees any, would change the result again; and beside edges the re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from golfdeblur.deconvolution.kernel import Kernel
 
+Network = Callable[[np.ndarray], np.ndarray]
+
 HALO_PX = 15
 """The result is held against the least and the greatest of F's values in a square of this side."""
 
 MOST_LEFT, MOST_HALO = 0.10, 0.12
 """One kernel explains the picture where both numbers are below these (research/deconvolution)."""
+
+LEAST_GAIN_DB = 0.5
+"""Where a network was asked, it has to expect so much."""
 
 UNBLURRED_PX = 2.5
 """A kernel of this extent or less is no blur that a stroke should take out."""
@@ -31,6 +37,8 @@ class Explanation:
     """What F would still change of the deconvolved picture, of 1 for what it changed of the blurry one."""
     halo: float
     """The part of the strokes' change that leaves the range of F's result around it, from 0 to 1."""
+    gain_db: float | None = None
+    """What the stroke is expected to gain over F's result (`expected_gain`), where a network was asked."""
 
     @property
     def uniform(self) -> bool:
@@ -43,6 +51,8 @@ class Explanation:
         found = []
         if self.kernel.extent_px <= UNBLURRED_PX:
             found.append("no blur was found that is the same everywhere")
+        if self.gain_db is not None:
+            return found + ["its result would look worse"] * (self.gain_db < LEAST_GAIN_DB)
         if self.left > MOST_LEFT:
             found.append("blur is left in places")
         if self.halo > MOST_HALO:
@@ -69,6 +79,19 @@ def halo(x: np.ndarray, x0: np.ndarray, *, border: int = 0) -> float:
     border = min(border, (min(x.shape) - 1) // 2)
     inside = (slice(border, x.shape[0] - border), slice(border, x.shape[1] - border))
     return float(beyond[inside].mean() / max(float(abs(x - x0)[inside].mean()), 1e-6))
+
+
+def expected_gain(y: np.ndarray, x0: np.ndarray, x1: np.ndarray, again: np.ndarray, judge: Network) -> float:
+    """Return how many dB nearer to the truth than x0 = F(y) the stroke's x1 is, as `judge` sees it without the truth.
+
+    All are (H, W) planes, `again` is F(x1); `judge` maps (1, 4, H, W) to (1, H / 32, W / 32). Of pictures of less than
+    64 px it knows nothing, and nothing is gained.
+    """
+    height, width = (n // 64 * 64 for n in y.shape)
+    if not height * width:
+        return 0.0
+    seen = np.stack([x0, x1 - x0, y - x0, again - x1])[None, :, :height, :width]
+    return float(judge(np.ascontiguousarray(seen, np.float32)).mean())
 
 
 def _extreme(plane: np.ndarray, least: np.ufunc) -> np.ndarray:

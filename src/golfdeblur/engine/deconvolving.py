@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,22 +74,25 @@ def asked_for(blur: str, kernel: Kernel | None, light: str, *, decides: bool) ->
     return Deconvolution(light=light, decides=True) if blur == "auto" and decides else None
 
 
-class Deconvolver:
-    """The strokes of one picture `y`, (1, 3, H, W) float32.
+@dataclass(frozen=True)
+class StrokeNetworks:
+    """What a model has for strokes that deconvolve, beside F."""
 
-    `f` is F, which judges them; without `g` TV is the prior, and without `finder` edges alone tell the kernel.
-    """
+    g: Runner | None = None
+    """The corrector of what the data step leaves; without it total variation is the prior."""
+    finder: Network | None = None
+    """Finds the kernel (`estimation.found`); without it edges alone tell it."""
+    judge: Network | None = None
+    """Tells what a stroke gains (`uniformity.expected_gain`); without it two numbers do."""
+
+
+class Deconvolver:
+    """The strokes of one picture `y`, (1, 3, H, W) float32, after F, which is `f`."""
 
     def __init__(
-        self,
-        y: np.ndarray,
-        f: Network,
-        asked: Deconvolution,
-        *,
-        g: Runner | None = None,
-        finder: Network | None = None,
+        self, y: np.ndarray, f: Network, asked: Deconvolution, networks: StrokeNetworks = StrokeNetworks()
     ) -> None:
-        self.y, self.f, self.g, self.finder = y, f, g, finder
+        self.y, self.f, self.networks = y, f, networks
         self.asked = asked
         self.kernel = asked.kernel
         """What the strokes deconvolve with."""
@@ -125,19 +128,25 @@ class Deconvolver:
         lights = light.LIGHTS if self.asked.light == "auto" else (self.asked.light,)
         judged = [self._judged(taps, name, y, before) for name in lights for taps in self._candidates(name, y, before)]
         best = min(judged, key=lambda explanation: explanation.left)
-        if self.finder is None:
+        if self.networks.finder is not None:
+            refined = self._read(best.kernel.light, y, before, first=best.kernel.taps)
+            again = self._judged(refined, best.kernel.light, y, before)
+            best = min(best, again, key=lambda explanation: explanation.left)
+        if self.networks.judge is None:
             return best
-        refined = self._read(best.kernel.light, y, before, first=best.kernel.taps)
-        return min(best, self._judged(refined, best.kernel.light, y, before), key=lambda explanation: explanation.left)
+        made = np.clip(self._part(np.concatenate([y, before], 1), kernel=best.kernel, stroke=1), 0, 1)
+        again = light.luminance(self.f(made)[0])
+        gain = uniformity.expected_gain(_grey(y), _grey(before), _grey(made), again, self.networks.judge)
+        return replace(best, gain_db=gain)
 
     def _candidates(self, name: str, y: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
         """Return the taps that may blur x to y, (1, 3, H, W), in light `name`."""
-        if self.finder is None or min(y.shape[2:]) < 2 * estimation.FINDER_PX:
+        if self.networks.finder is None or min(y.shape[2:]) < 2 * estimation.FINDER_PX:
             return [self._read(name, y, x)]
         small = scales.half(y, multiple=2)
         sharper, blurry, sharper_half, blurry_half = (_grey(p, name) for p in (x, y, self.f(small), small))
         maps = estimation.maps(sharper, blurry, sharper_half, blurry_half, self.noise)
-        return [estimation.found(maps, self.finder, sharper, blurry)]
+        return [estimation.found(maps, self.networks.finder, sharper, blurry)]
 
     def _read(self, name: str, y: np.ndarray, x: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
         side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)
@@ -155,13 +164,13 @@ class Deconvolver:
     def _part(self, both: np.ndarray, *, kernel: Kernel, stroke: int) -> np.ndarray:
         """Make a stroke of a part of the picture: y and x_{i-1} in six channels."""
         y, x = both[:, :3], both[:, 3:]
-        if self.g is None:
+        if self.networks.g is None:
             return deconvolved(y, kernel=kernel)
         rho = golf.nearness(self.noise, stroke, linear=kernel.light == "linear")
         before = light.into(np.clip(x, -BEYOND, 1 + BEYOND), kernel.light)
         middle = light.out_of(DataTerm(light.into(y, kernel.light), kernel.taps).step(before, rho), kernel.light)
         told = np.full_like(middle[:, :1], golf.LEVEL_SCALE * golf.level(self.noise, stroke))
-        return self.g(np.concatenate([np.clip(middle, -0.5, 1.5), told], 1))
+        return self.networks.g(np.concatenate([np.clip(middle, -0.5, 1.5), told], 1))
 
 
 def _grey(x: np.ndarray, name: str = "srgb") -> np.ndarray:

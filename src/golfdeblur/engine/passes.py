@@ -13,14 +13,13 @@ from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.deconvolution.uniformity import Explanation
 from golfdeblur.engine import scales, tiles
 from golfdeblur.engine.budget import COARSE_BYTES_PER_PX, FADED_OVERLAP_PX, Need, Plan
-from golfdeblur.engine.deconvolving import Deconvolution, Deconvolver
+from golfdeblur.engine.deconvolving import Deconvolution, Deconvolver, StrokeNetworks
 from golfdeblur.engine.faded import faded
 from golfdeblur.engine.runner import Runner
 from golfdeblur.engine.strips import in_strips
 from golfdeblur.errors import ConfigError
 from golfdeblur.files.picture import Picture
 from golfdeblur.golf import Stroke, strokes, total_change
-from golfdeblur.runtimes import Network
 
 
 @dataclass(frozen=True)
@@ -109,13 +108,12 @@ def deconvolve_each(
     stages: Stages,
     plan: Plan,
     asked: Deconvolution,
+    networks: StrokeNetworks,
     *,
-    g: Runner | None,
-    finder: Network | None,
     stop_below: float,
 ) -> Iterator[Restored]:
     """Yield `picture` after F and after every stroke that deconvolves. Raises ConfigError where no whole frame fits."""
-    f, deconvolver = _deconvolver(picture, stages, plan, asked, g, finder)
+    f, deconvolver = _deconvolver(picture, stages, plan, asked, networks)
     changes: list[float] = []
     last: Restored | None = None
     for stroke in strokes(f, deconvolver, deconvolver.y, steps=stages.steps, stop_below=stop_below):
@@ -129,15 +127,15 @@ def deconvolve_each(
 
 
 def explain(
-    picture: Picture, stages: Stages, plan: Plan, asked: Deconvolution, *, g: Runner | None, finder: Network | None
+    picture: Picture, stages: Stages, plan: Plan, asked: Deconvolution, networks: StrokeNetworks
 ) -> Explanation:
     """Return what is read from `picture`. Raises ConfigError where no whole frame fits."""
-    f, deconvolver = _deconvolver(picture, stages, plan, asked, g, finder)
+    f, deconvolver = _deconvolver(picture, stages, plan, asked, networks)
     return deconvolver.explained(f(deconvolver.y))
 
 
 def _deconvolver(
-    picture: Picture, stages: Stages, plan: Plan, asked: Deconvolution, g: Runner | None, finder: Network | None
+    picture: Picture, stages: Stages, plan: Plan, asked: Deconvolution, networks: StrokeNetworks
 ) -> tuple[Callable[[np.ndarray], np.ndarray], Deconvolver]:
     if not plan.is_whole:
         raise ConfigError("This picture is too large to be deconvolved in this memory; give more --max-memory.")
@@ -149,7 +147,7 @@ def _deconvolver(
     def f(x: np.ndarray) -> np.ndarray:
         return stages.f(x, tile_px=plan.tile_px)
 
-    return f, Deconvolver(y, f, asked, g=g, finder=finder)
+    return f, Deconvolver(y, f, asked, networks)
 
 
 def whole_frames(picture: Picture, stages: Stages, plan: Plan, *, stop_below: float) -> Iterator[Stroke]:
