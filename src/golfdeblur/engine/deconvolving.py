@@ -135,8 +135,8 @@ class Deconvolver:
         if self.networks.judge is None:
             return best
         made = np.clip(self._part(np.concatenate([y, before], 1), kernel=best.kernel, stroke=1), 0, 1)
-        again = light.luminance(self.f(made)[0])
-        gain = uniformity.expected_gain(_grey(y), _grey(before), _grey(made), again, self.networks.judge)
+        f_of_made = light.luminance(self.f(made)[0])
+        gain = uniformity.expected_gain(_grey(y), _grey(before), _grey(made), f_of_made, self.networks.judge)
         return replace(best, gain_db=gain)
 
     def _candidates(self, name: str, y: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
