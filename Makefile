@@ -90,6 +90,7 @@ results: $(VENV)/.dev
 	$(BIN)/python research/scripts/gather.py $(RESULTS)
 	$(BIN)/python docs/pictures/before_after.py
 	$(BIN)/python docs/pictures/failures.py
+	$(BIN)/python docs/pictures/shake.py
 	$(BIN)/python docs/pictures/gallery.py $(DATA)
 
 # The paper's rivals on Levin's photographs, and which tool is for which blur: some twenty minutes of one core.
