@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from golfdeblur import DEFAULT_MODEL, machine
 from golfdeblur.engine import budget, passes
@@ -15,7 +15,7 @@ from golfdeblur.engine.ensemble import mean_of_turns
 from golfdeblur.engine.passes import Restored, Stages
 from golfdeblur.engine.runner import Runner, open_runner
 from golfdeblur.errors import ConfigError, ImageError, LeftOutWarning
-from golfdeblur.files import image
+from golfdeblur.files import image, memory
 from golfdeblur.files.kinds import as_picture
 from golfdeblur.files.names import default_output
 from golfdeblur.files.picture import Picture
@@ -99,6 +99,39 @@ class Model:
             raise ConfigError("output= and overwrite= are for the path of a file; save the picture that comes back.")
         source, like = as_picture(picture)
         return like(self.restore(source, **how).picture)
+
+    def deblur_bytes(
+        self,
+        content: bytes | BinaryIO,
+        format: str | None = None,
+        *,
+        steps: int = STEPS,
+        self_ensemble: bool = False,
+        strength: float = 1.0,
+    ) -> bytes:
+        """Return the bytes of the deblurred picture for those of an image file, or for a file that is open to be read.
+
+        Metadata are kept as with paths, and nothing is written to a disk. `format` is such as "png" or "JPEG"; None is
+        the input's, or PNG for GIF and JPEG for HEIC. What could not be kept is named in a LeftOutWarning. The rest is
+        as in `restore`. Raises ImageError for what is no image, ConfigError for a format that cannot be written.
+
+        Examples:
+            >>> import io
+            >>> import golfdeblur
+            >>> from PIL import Image
+            >>> photo = io.BytesIO()
+            >>> Image.open("examples/walkway.jpg").crop((200, 100, 264, 148)).save(photo, "JPEG")
+            >>> golfdeblur.load().deblur_bytes(photo.getvalue(), "png")[1:4]
+            b'PNG'
+        """
+        kind = None if format is None else memory.kind_of(format)
+        given = content if isinstance(content, bytes | bytearray | memoryview) else content.read()
+        picture = memory.from_bytes(bytes(given), max_pixels=self.max_pixels)
+        made = self.restore(picture, steps=steps, self_ensemble=self_ensemble, strength=strength).picture
+        written, left_out = memory.to_bytes(made, kind)
+        if left_out:
+            warnings.warn(f"Left out: {'; '.join(left_out)}.", LeftOutWarning, stacklevel=2)
+        return written
 
     def strokes(self, picture: Kind, *, steps: int = STEPS) -> Iterator[Kind]:
         """Yield x_0, x_1, ..., each of the same kind as `picture`; a path gives Pictures.

@@ -2,6 +2,7 @@
 
 from golfdeblur.cli import (  # noqa: F401 (their commands join the application)
     bench,
+    cloud,
     data,
     deblur,
     evaluate,

@@ -77,6 +77,18 @@ def read(path: str | Path, *, max_pixels: int = LARGEST_PIXELS) -> Picture:
         ((960, 720), 'RGB', 8)
     """
     path = Path(path)
+    with _readable(path) as file:
+        before = _state(file)
+        picture = decode(path, file, at_most(max_pixels, path))
+        file.seek(0)
+        digest = file_digest(file)
+        if _state(file) != before:
+            raise ImageError(f"{path} changed while it was read; try again when it is complete.")
+        return replace(picture, keep=replace(picture.keep, sha256=digest))
+
+
+def at_most(max_pixels: int, path: Path) -> Callable[[tuple[int, int]], None]:
+    """Return what raises an ImageError for a size in pixels that is larger."""
 
     def check_size(size: tuple[int, int]) -> None:
         if size[0] * size[1] > max_pixels:
@@ -85,14 +97,7 @@ def read(path: str | Path, *, max_pixels: int = LARGEST_PIXELS) -> Picture:
                 f"at most {max_pixels:,} are allowed: reduce it, or allow more by --max-pixels (max_pixels=)."
             )
 
-    with _readable(path) as file:
-        before = _state(file)
-        picture = decode(path, file, check_size)
-        file.seek(0)
-        digest = file_digest(file)
-        if _state(file) != before:
-            raise ImageError(f"{path} changed while it was read; try again when it is complete.")
-        return replace(picture, keep=replace(picture.keep, sha256=digest))
+    return check_size
 
 
 def _state(file: Any) -> tuple[int, int]:
@@ -168,15 +173,23 @@ def find_pairs(folder: Path, *, blurry: str = "blur") -> list[tuple[str, Path, P
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[Any]:
     """Yield the open file, and turn every failure inside into one ImageError."""
-    try:
+    with explained(path):
         check_local(path)
         if path.is_dir():
             raise ImageError(f"{path} is a folder; give an image file.")
         if path != STREAM and not path.exists():
             raise ImageError(f"{path} does not exist; check the name.")
-        with _opened(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters of them is said otherwise
+        with _opened(path) as file:
             yield file
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn every failure to read what is called `path` into one ImageError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them is said otherwise
+            yield
     except ImageError as error:
         if str(error).startswith(str(path)):
             raise
@@ -237,13 +250,15 @@ def write(picture: Picture, path: str | Path, *, force: bool = False, kind: str 
     """
     path = Path(path)
     notes: list[str] = []
-    if is_stream(path):
-        own = picture.keep.format if picture.keep.format in SUFFIXES.values() else "GIF"
-        used = kind or (SUFFIXES[WRITTEN_AS[own]] if own in WRITTEN_AS else str(own))
-    else:
-        used = SUFFIXES.get(path.suffix.lower(), "GIF")
+    used = kind or own_kind(picture) if is_stream(path) else SUFFIXES.get(path.suffix.lower(), "GIF")
     _write_whole(path, lambda file: notes.extend(encode(picture, file, used)), force=force)
     return list(dict.fromkeys((*picture.keep.left_out, *notes)))
+
+
+def own_kind(picture: Picture) -> str:
+    """Return the format that `picture` came in, or what stands for it if that cannot be written."""
+    own = picture.keep.format if picture.keep.format in SUFFIXES.values() else "GIF"
+    return SUFFIXES[WRITTEN_AS[own]] if own in WRITTEN_AS else str(own)
 
 
 def copy(source: Path, path: Path, *, sha256: str | None, force: bool = False) -> None:
