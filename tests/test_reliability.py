@@ -36,6 +36,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="signals and limits are other things there"),
 ]
 
+ROOT = Path(__file__).parent.parent
 SCALE = float(os.environ.get("GOLF_CAMPAIGN", "0.01"))
 
 
@@ -54,7 +55,9 @@ def scaled(count: int) -> int:
 def test_damaged_input_gives_a_result_or_one_sentence(what: str, kind: str, count: int) -> None:
     """No crash, no other exception, no hang, no memory over the limit, nothing left behind (campaign.py)."""
     command = [sys.executable, "-m", "tests.campaign", what, kind, "0", str(scaled(count))]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=GUARD_S * SCALE * 100, check=False)
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=GUARD_S * SCALE * 100 + GUARD_S, check=False
+    )
     lines = result.stdout.splitlines()
     assert result.returncode == 0, (result.returncode, lines[-1:], result.stderr[-2000:])
     assert sum(json.loads(lines[-1]).values()) == scaled(count)

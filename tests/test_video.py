@@ -495,3 +495,10 @@ def test_a_signal_in_the_command_leaves_a_file_that_plays(tmp_path: Path, tiny_m
     assert process.returncode == 130, error
     assert "out-partial.mp4" in error
     assert math.isclose(times(tmp_path / "out-partial.mp4")[0], 0, abs_tol=1e-6)
+
+
+def test_tags_that_are_no_text_stop_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    source.write_bytes((CASES / "audio3.mkv").read_bytes().replace(b"track 1", b"tr\xffck 1"))
+    assert run(source, tmp_path / "out.mkv").frames == 6
+    assert [title for *_, title in streams(tmp_path / "out.mkv")] == [None, "track 0", "tr\ufffdck 1", "track 2"]

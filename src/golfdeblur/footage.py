@@ -48,7 +48,7 @@ def opened(source: Path) -> Iterator[Any]:
     if not source.is_file():
         raise ImageError(f"{source} is no file; check the name.")
     try:
-        container = av.open(f"file:{source}")
+        container = av.open(f"file:{source}", metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise ImageError(f"{source} is not a video that can be read ({error.strerror}).") from error
     with container:

@@ -93,9 +93,7 @@ def _export_whole(model: list[Path], file: Path, *, steps: int, strength: float 
 def export_command(
     run: Annotated[
         list[Path],
-        typer.Argument(
-            help="The folder of a run, or F.safetensors G.safetensors; for one file a model's name or folder."
-        ),
+        typer.Argument(help="A run's folder, stopped or not, or F.safetensors G.safetensors; for one file a model."),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The model folder to write.")] = None,
     name: Annotated[str, typer.Option(help="The model's name.")] = "custom",
@@ -144,7 +142,7 @@ def export_command(
         result = read_result(file)
         shown = {"psnr": result["mean"]["psnr"], "input_psnr": result["input_mean"]["psnr"]}
         extra["scores"][result["data"]] = {**shown, "images": len(result["images"]), "steps": result["steps"]}
-    f, g = export.find_networks(run)
+    f, g = export.find_networks(run, notice=print)
     if out.is_dir():
         check_new(out / "config.json", force=force)
     config = export.export(f, g, out, name=name, notes=extra, calibration=calibrate)
