@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from golfdeblur import golf as golf_rules
 from golfdeblur import load
-from golfdeblur.deconvolution import data_term, estimation, fourier, light
+from golfdeblur.deconvolution import data_term, estimation, fourier, light, uniformity
 from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.engine.deconvolving import Deconvolution, busiest, deconvolved
 from golfdeblur.errors import ConfigError, ImageError
@@ -195,6 +196,107 @@ def test_the_busiest_window_holds_the_edges() -> None:
     assert columns.start <= 230
     assert columns.stop >= 330
     assert busiest(x[:50, :20], 160) == (slice(0, 50), slice(0, 20))
+
+
+def test_the_maps_show_the_kernel_and_a_finder_s_kernel_is_the_mean_of_all_turns() -> None:
+    y, x = blurred(drawn(330), hand_shake())
+    halves = [p[: len(p) // 2 * 2, : len(p) // 2 * 2].reshape(len(p) // 2, 2, -1, 2).mean((1, 3)) for p in (x, y)]
+    maps = estimation.maps(x, y, *halves, 0.01)
+    assert maps.shape == (4, 51, 51)
+    middle = maps[0, 18:33, 18:33]
+    likeness = (middle * hand_shake()).sum() / np.linalg.norm(middle) / np.linalg.norm(hand_shake())
+    assert likeness > 0.8
+    assert np.allclose(maps[3], 0.2)
+    seen: list[np.ndarray] = []
+
+    def finder(given: np.ndarray) -> np.ndarray:
+        seen.append(given)
+        return np.maximum(given[:, :1], 0) / np.maximum(given[:, :1], 0).sum((2, 3), keepdims=True)
+
+    found = Kernel(estimation.found(maps, finder, x, y))
+    assert seen[0].shape == (8, 4, 51, 51)
+    assert psnr(data_term.total_variation(y, found.taps, 2e-3), x) > psnr(y, x) + 4
+
+
+def test_taps_at_twice_the_resolution() -> None:
+    point = np.zeros((5, 5))
+    point[2, 2] = 1
+    taps = estimation.enlarged(point, 9)
+    assert taps.shape == (9, 9)
+    assert taps.sum() == pytest.approx(1)
+    assert np.allclose(taps[4, 3:6] / taps[4, 4], [0.5, 1, 0.5])
+
+
+def test_noise_is_measured_and_texture_is_not_needed() -> None:
+    flat = np.full((3, 200, 200), 0.5, np.float32)
+    noisy = flat + np.random.default_rng(0).normal(0, 0.02, flat.shape).astype(np.float32)
+    assert data_term.noise_level(noisy) == pytest.approx(0.02, rel=0.05)
+    assert data_term.noise_level(flat) == data_term.NOISE_LEVELS[0]
+    assert data_term.noise_level(flat[:, :1, :1]) == data_term.NOISE_LEVELS[0]
+
+
+def test_a_halo_is_what_leaves_the_range_around() -> None:
+    x0 = drawn(96)
+    assert uniformity.halo(x0 * 0.9 + 0.05 * x0.mean(), x0) < 0.2
+    assert uniformity.halo(x0 + 2, x0) > 0.5
+    assert uniformity.left_to_do(np.full(4, 0.1), np.full(4, 0.2)) == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(("gain_db", "uniform"), [(0.4, False), (0.6, True), (None, False)])
+def test_the_judge_has_the_last_word(gain_db: float | None, uniform: bool) -> None:
+    found = uniformity.Explanation(Kernel.from_motion(12, 30), left=0.3, halo=0.3, gain_db=gain_db)
+    assert found.uniform is uniform
+    assert ("12 px" in found.sentence) is uniform
+    point = uniformity.Explanation(Kernel(np.ones((1, 1))), left=0.0, halo=0.0, gain_db=5.0)
+    assert not point.uniform
+
+
+def test_what_is_too_small_to_be_judged_gains_nothing() -> None:
+    planes = [plane(60, 90)] * 4
+    assert uniformity.expected_gain(*planes, lambda x: x[:, 0]) == 0
+    planes = [plane(130, 90, seed) for seed in range(4)]
+    assert uniformity.expected_gain(*planes, lambda x: x[:, 0]) == pytest.approx(float(planes[1][:128, :64].mean()))
+
+
+def test_strokes_hold_more_and_more_firmly_to_the_one_before() -> None:
+    assert golf_rules.nearness(0.0, 1, linear=False) == golf_rules.NEARNESS
+    assert golf_rules.nearness(0.02, 1, linear=True) < golf_rules.nearness(0.02, 1, linear=False)
+    assert golf_rules.nearness(0.02, 3, linear=True) == pytest.approx(9 * golf_rules.nearness(0.02, 1, linear=True))
+    assert golf_rules.level(0.02, 3) == pytest.approx(0.02 / 3)
+
+
+def test_training_makes_the_same_step() -> None:
+    torch = pytest.importorskip("torch")
+    from golfdeblur.learning import strokes
+
+    blurry, sharp_plane = blurred(drawn(140), hand_shake())
+    y, x = (np.stack([p, p**2, 1 - p])[None].astype(np.float32) for p in (blurry, sharp_plane))
+    taps = np.pad(hand_shake(), 18)
+    for linear in (False, True):
+        parts = (torch.from_numpy(p) for p in (y, x, taps[None]))
+        given, sharp, kernel = parts
+        case = strokes.Case(given, sharp, kernel, torch.tensor([linear]), torch.tensor([0.02]))
+        made = strokes.DataTerm(case).step(sharp, 2).numpy()
+        name = "linear" if linear else "srgb"
+        term = data_term.DataTerm(light.into(y, name), taps)
+        rho = golf_rules.nearness(0.02, 2, linear=linear)
+        expected = light.out_of(term.step(light.into(x, name), rho), name).clip(-0.5, 1.5)
+        # What lies beyond the border is continued to other lengths.
+        assert np.abs(made - expected)[..., 30:-30, 30:-30].max() < 0.03
+    noisy = y + np.random.default_rng(0).normal(0, 0.02, y.shape).astype(np.float32)
+    assert float(strokes.noise_levels(torch.from_numpy(noisy))[0]) == pytest.approx(data_term.noise_level(noisy), 1e-2)
+
+
+def test_what_training_draws_depends_on_the_patches_alone() -> None:
+    torch = pytest.importorskip("torch")
+    from golfdeblur.learning import strokes
+
+    patches = torch.rand(2, 3, 90, 90, generator=torch.Generator().manual_seed(0))
+    one, other = strokes.photographed(patches), strokes.photographed(patches.clone())
+    assert torch.equal(one.y, other.y)
+    assert one.y.shape == (2, 3, 40, 40)
+    assert torch.allclose(one.kernel.sum((1, 2)), torch.ones(2), atol=1e-4)
+    assert not torch.equal(one.y, strokes.photographed(patches.flip(3)).y.flip(3))
 
 
 def test_parts_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

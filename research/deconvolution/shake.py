@@ -1,21 +1,57 @@
-"""F alone, and `--blur shake` behind it, on a folder of pairs, none left out: `shake.py FOLDER [BEST_SHIFT_PX]`."""
+"""F alone, `--blur auto`, `--blur shake` and, where kernel/ has it, the true kernel, on folders of pairs.
 
+    python research/deconvolution/shake.py OUT.json BEST_SHIFT_PX EVERY FOLDER...
+
+Of each folder every so many pictures. A gain is in PSNR over F's result; "wrong" loses more than 0.1 dB, "missed" had
+1 dB to gain by the true kernel and was refused.
+"""
+
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from golfdeblur import evaluate, load
-from golfdeblur.engine.deconvolving import Deconvolution
+from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.files import image
+from golfdeblur.files.kinds import as_picture
 
-model, shift = load(), int(sys.argv[2]) if len(sys.argv) > 2 else 3
-rows = []
-for name, blurry_path, sharp_path in image.find_pairs(Path(sys.argv[1])):
-    blurry, sharp = image.read_rgb8(blurry_path), image.read_rgb8(sharp_path)
-    made = blurry, model.deblur(blurry, steps=0), model.deblur(blurry, deconvolution=Deconvolution())
-    rows.append([evaluate.score(x, sharp, best_shift_px=shift).psnr for x in made])
-    print(name, *(f"{psnr:.2f}" for psnr in rows[-1]), flush=True)
-gains = np.diff(np.array(rows)[:, 1:], axis=1)
-print("mean of input, F, shake:", np.mean(rows, 0).round(2))
-print("against F: worst", gains.min().round(2), "best", gains.max().round(2), "better:", int((gains > 0).sum()))
+out, shift, every, *folders = sys.argv[1:]
+model, results = load(), {}
+for folder in map(Path, folders):
+    facts = json.loads((folder / "meta.json").read_text()) if (folder / "meta.json").exists() else {}
+    rows = []
+    for name, blurry_path, sharp_path in list(image.find_pairs(folder))[:: int(every)]:
+        blurry, sharp = image.read_rgb8(blurry_path), image.read_rgb8(sharp_path)
+
+        def psnr(x: np.ndarray, sharp: np.ndarray = sharp) -> float:
+            return min(float(evaluate.score(x, sharp, best_shift_px=int(shift)).psnr or np.inf), 60.0)
+
+        picture, like = as_picture(blurry)
+        strokes = [like(r.picture) for r in model.restore_each(picture, deconvolution=model.deconvolution("shake"))]
+        explanation = model.restore(picture, deconvolution=model.deconvolution("auto")).explanation
+        row = {"name": name, "input": psnr(blurry), "F": psnr(strokes[0]), "shake": psnr(strokes[-1])}
+        row["strokes"] = [psnr(x) for x in strokes]
+        row |= {"accepted": explanation.uniform, "expected": explanation.gain_db, "px": explanation.kernel.extent_px}
+        row["auto"] = row["shake"] if explanation.uniform else row["F"]
+        taps = folder / "kernel" / f"{Path(name).stem}.npy"
+        if taps.exists():
+            known = Kernel(np.load(taps), facts.get(Path(name).stem, {}).get("light", "srgb"))
+            row["true"] = psnr(model.deblur(blurry, kernel=known))
+        rows.append(row)
+        print(folder.name, name, *(f"{k} {v:.2f}" for k, v in row.items() if isinstance(v, float)), flush=True)
+    gain = np.array([row["auto"] - row["F"] for row in rows])
+    room = [row for row in rows if row.get("true", 0) > row["F"] + 1]
+    columns = [name for name in ("input", "F", "auto", "shake", "true") if all(name in row for row in rows)]
+    results[str(folder)] = {
+        "images": len(rows),
+        **{f"mean {name}": round(float(np.mean([row[name] for row in rows])), 2) for name in columns},
+        "accepted": sum(row["accepted"] for row in rows),
+        "wrong": int((gain < -0.1).sum()),
+        "worst": round(float(gain.min()), 2),
+        "missed": [sum(not row["accepted"] for row in room), len(room)],
+        "rows": rows,
+    }
+    print(folder, {name: value for name, value in results[str(folder)].items() if name != "rows"}, flush=True)
+    Path(out).write_text(json.dumps(results, indent=1) + "\n")

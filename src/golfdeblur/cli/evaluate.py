@@ -36,6 +36,7 @@ def evaluate(
     model: ModelOption = DEFAULT_MODEL,
     steps: StepsOption = STEPS,
     self_ensemble: EnsembleOption = False,
+    blur: Annotated[str, typer.Option(help="scene, shake or auto, as in `golf deblur`.")] = "auto",
     method: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +73,8 @@ def evaluate(
     else:
         loaded = load(model, runtime=runtime)
         name, used = loaded.weights.name, loaded.runtime
-        told = {"method": lambda y: loaded.deblur(y, steps=steps, self_ensemble=self_ensemble)}
+        told = {"method": lambda y: loaded.deblur(y, blur=blur, steps=steps, self_ensemble=self_ensemble)}
+        loaded.deconvolution(blur)  # refuses before the first pair
     rows = list[evaluation.Row]()
     produced = evaluation.evaluate(folder, **told, best_shift_px=best_shift)
     for row in progress(produced, count, "Evaluating", quiet=quiet):

@@ -91,7 +91,7 @@ def noise_level(y: np.ndarray) -> float:
         return NOISE_LEVELS[0]
     d = (even[..., ::2, ::2] - even[..., 1::2, ::2] - even[..., ::2, 1::2] + even[..., 1::2, 1::2]) / 2
     medians = np.median(abs(d).reshape(-1, d.shape[-2] * d.shape[-1]), axis=1)
-    return float(np.clip(medians.mean() / 0.6745, *NOISE_LEVELS))
+    return float(np.clip(float(medians.mean()) / 0.6745, *NOISE_LEVELS))
 
 
 def soft_threshold(values: np.ndarray, by: float) -> np.ndarray:
