@@ -18,6 +18,14 @@ from golfdeblur.files import image
 from golfdeblur.files.kinds import as_picture
 
 out, shift, every, *folders = sys.argv[1:]
+
+
+def psnr(x: np.ndarray, sharp: np.ndarray) -> float:
+    """Return the PSNR in dB at the best shift, 60 at most: equal pictures are not infinitely good."""
+    found = evaluate.score(x, sharp, best_shift_px=int(shift)).psnr
+    return 60.0 if found is None else min(float(found), 60.0)
+
+
 model, results = load(), {}
 for folder in map(Path, folders):
     facts = json.loads((folder / "meta.json").read_text()) if (folder / "meta.json").exists() else {}
@@ -25,20 +33,22 @@ for folder in map(Path, folders):
     for name, blurry_path, sharp_path in list(image.find_pairs(folder))[:: int(every)]:
         blurry, sharp = image.read_rgb8(blurry_path), image.read_rgb8(sharp_path)
 
-        def psnr(x: np.ndarray, sharp: np.ndarray = sharp) -> float:
-            return min(float(evaluate.score(x, sharp, best_shift_px=int(shift)).psnr or np.inf), 60.0)
-
         picture, like = as_picture(blurry)
         strokes = [like(r.picture) for r in model.restore_each(picture, deconvolution=model.deconvolution("shake"))]
         explanation = model.restore(picture, deconvolution=model.deconvolution("auto")).explanation
-        row = {"name": name, "input": psnr(blurry), "F": psnr(strokes[0]), "shake": psnr(strokes[-1])}
-        row["strokes"] = [psnr(x) for x in strokes]
+        row = {
+            "name": name,
+            "input": psnr(blurry, sharp),
+            "F": psnr(strokes[0], sharp),
+            "shake": psnr(strokes[-1], sharp),
+        }
+        row["strokes"] = [psnr(x, sharp) for x in strokes]
         row |= {"accepted": explanation.uniform, "expected": explanation.gain_db, "px": explanation.kernel.extent_px}
         row["auto"] = row["shake"] if explanation.uniform else row["F"]
         taps = folder / "kernel" / f"{Path(name).stem}.npy"
         if taps.exists():
             known = Kernel(np.load(taps), facts.get(Path(name).stem, {}).get("light", "srgb"))
-            row["true"] = psnr(model.deblur(blurry, kernel=known))
+            row["true"] = psnr(model.deblur(blurry, kernel=known), sharp)
         rows.append(row)
         print(folder.name, name, *(f"{k} {v:.2f}" for k, v in row.items() if isinstance(v, float)), flush=True)
     gain = np.array([row["auto"] - row["F"] for row in rows])
