@@ -238,7 +238,9 @@ def test_an_interrupt_says_so(jpeg: Path) -> None:
 
 
 def test_info_shows_every_embedded_model() -> None:
-    text = golf("info").stdout
+    text = golf("info", "--speed").stdout
+    assert re.search(r"onnxruntime-int8 .* times as fast as in float32: (it gains|no gain) here", text)
+    assert re.search(r"^Processor: .+ cores", text, re.MULTILINE)
     assert "fast (default)" in text
     assert "sha256" in text
     assert "Trained on" in text
