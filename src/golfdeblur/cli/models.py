@@ -23,9 +23,12 @@ def info(
         str | None, typer.Argument(help="An embedded model's name or a model folder; all if left out.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Measure, a second each, whether runtimes of fewer bits are faster here.")
+    ] = False,
 ) -> None:
     """Show the models: parameters, size, sha256, training data and scores."""
-    from golfdeblur import runtimes
+    from golfdeblur import bench, machine, runtimes
     from golfdeblur.weights import embedded_names, find_weights
 
     found = [find_weights(name) for name in ([model] if model else embedded_names())]
@@ -38,7 +41,11 @@ def info(
     print("Runtimes (--runtime):")
     for name, meaning in runtimes.RUNTIMES.items():
         here = f"here {runtimes.resolve(name)}" if name == "auto" else "installed" if name in installed else ""
-        print(f"  {name:16} {meaning}{f'; {here}' if here else ''}")
+        if speed and name in installed and name in runtimes.REDUCED:
+            ratio = bench.gain(name)
+            here += f", {ratio:.1f} times as fast as in float32: {'it gains' if ratio > 1.1 else 'no gain'} here"
+        print(f"  {name:16} {meaning}{f'; {here}' if here else ''}", flush=True)
+    print(f"Processor: {machine.processor()}")
 
 
 def _print_model(weights: Weights) -> None:
