@@ -201,21 +201,27 @@ def test_the_busiest_window_holds_the_edges() -> None:
 def test_the_maps_show_the_kernel_and_a_finder_s_kernel_is_the_mean_of_all_turns() -> None:
     y, x = blurred(drawn(330), hand_shake())
     halves = [p[: len(p) // 2 * 2, : len(p) // 2 * 2].reshape(len(p) // 2, 2, -1, 2).mean((1, 3)) for p in (x, y)]
-    maps = estimation.maps(x, y, *halves, 0.01)
-    assert maps.shape == (4, 51, 51)
-    middle = maps[0, 18:33, 18:33]
-    likeness = (middle * hand_shake()).sum() / np.linalg.norm(middle) / np.linalg.norm(hand_shake())
-    assert likeness > 0.8
-    assert np.allclose(maps[3], 0.2)
     seen: list[np.ndarray] = []
 
     def finder(given: np.ndarray) -> np.ndarray:
         seen.append(given)
         return np.maximum(given[:, :1], 0) / np.maximum(given[:, :1], 0).sum((2, 3), keepdims=True)
 
-    found = Kernel(estimation.found(maps, finder, x, y))
-    assert seen[0].shape == (8, 4, 51, 51)
+    reader = estimation.Reader(y, 0.01, finder)
+    maps = reader.first_maps(x, *halves)
+    assert maps.shape == (5, 51, 51)
+    middle = maps[0, 18:33, 18:33]
+    likeness = (middle * hand_shake()).sum() / np.linalg.norm(middle) / np.linalg.norm(hand_shake())
+    assert likeness > 0.8
+    assert np.allclose(maps[3], 0.2)
+    assert not maps[4].any()
+    found = Kernel(reader.found(maps, x))
+    assert seen[0].shape == (8, 5, 51, 51)
     assert psnr(data_term.total_variation(y, found.taps, 2e-3), x) > psnr(y, x) + 4
+    again = reader.next_maps(x, found.taps)
+    assert (again[:2] == maps[0]).all()
+    inside = slice((51 - len(found.taps)) // 2, (51 + len(found.taps)) // 2)
+    assert again[4, inside, inside] == pytest.approx(found.taps / found.taps.max(), abs=1e-6)
 
 
 def test_taps_at_twice_the_resolution() -> None:
@@ -328,8 +334,10 @@ def test_the_model_deconvolves_what_it_is_told(dtype: type) -> None:
 def test_strokes_with_a_given_kernel_settle_and_repeat_exactly() -> None:
     from golfdeblur.files.kinds import as_picture
 
-    picture, _ = as_picture((255 * drawn(96)).astype(np.uint8))
-    model, asked = load(), Deconvolution(Kernel.from_disc(2))
+    kernel = Kernel.from_disc(2, light="srgb")
+    blurry = data_term.convolve(drawn(160), kernel.taps)[32:128, 32:128]
+    picture, _ = as_picture((255 * blurry.clip(0, 1)).astype(np.uint8))
+    model, asked = load(), Deconvolution(kernel)
     first = list(model.restore_each(picture, deconvolution=asked))
     assert [r.kernel is None for r in first] == [True, False, False, False]
     assert first[-1].changes[1] > first[-1].changes[2] > first[-1].changes[3]

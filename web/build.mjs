@@ -23,7 +23,7 @@ async function writeModel(folder) {
   const { name, date, networks } = JSON.parse(readFileSync(join(weights, "config.json"), "utf8"));
   const model = { name, date, networks: {} };
   for (const [letter, entry] of Object.entries(networks)) {
-    if (letter === "K" || entry.spec?.level) continue; // of strokes that deconvolve, which the page does not make yet
+    if ("KJ".includes(letter) || entry.spec?.level) continue; // of strokes that deconvolve, which the page does not make yet
     const { file, parameters, multiple_px, overlap_px, scales = 1, macs_per_px = parameters } = entry;
     const processor = entry.int8?.file ?? file, gpu = `${letter}.gpu.onnx`; // 8 bits are faster on a processor only
     const channels = scales > 1 ? 6 : 3, gpuChannels = GPU_CHANNELS[channels];

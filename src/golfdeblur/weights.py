@@ -82,7 +82,7 @@ class Weights:
     stroke: NetworkFile | None = None
     """G of strokes that deconvolve: it corrects what their data step leaves (`NetworkFile.takes_level`)."""
     k: NetworkFile | None = None
-    """The network that finds kernels (`deconvolution.estimation.maps`), if the model has one."""
+    """The network that finds kernels (`deconvolution.estimation.Reader`), if the model has one."""
     j: NetworkFile | None = None
     """The network that judges strokes (`deconvolution.uniformity.expected_gain`), if the model has one."""
     data: str = ""

@@ -90,37 +90,53 @@ def read_taps(
     return placed(taps, x, y)
 
 
-def maps(x: np.ndarray, y: np.ndarray, x_half: np.ndarray, y_half: np.ndarray, noise: float) -> np.ndarray:
-    """Return what the network that finds kernels sees of a picture, (4, FINDER_PX, FINDER_PX) float32.
+class Reader:
+    """Reads the kernel of one blurry plane y, (H, W) of light, with the network K: from F's result, then from better.
 
-    `x` is F's result and `y` the blurry picture, (H, W) planes of light; then the same at half the size. The maps: the
-    least squares' kernel on all strong edges of `x`; that at half the size, enlarged; the autocorrelation of y's
-    gradients; and the noise. Where there is noise the first two have a peak in the middle that hides the kernel from
-    a threshold: F keeps much of y's noise, and noise is like itself.
+    `finder` maps what it sees, (B, 5, n, n) with n = FINDER_PX, to kernels of sum 1, (B, 1, n, n). The maps: the least
+    squares' kernel on all strong edges of the present x; the one before it (at first that at half the size, enlarged;
+    then that of F's result); the autocorrelation of y's gradients; the noise; and the kernel found before, at first
+    nothing. Where there is noise the first two have a peak in the middle that hides the kernel from a threshold: F
+    keeps much of y's noise, and noise is like itself.
     """
-    small = FINDER_PX // 4 * 2 + 1
-    window = _Window.of(y, FINDER_PX)
-    power = sum(s.real**2 + s.imag**2 for s in window.spectra)
-    return np.stack(
-        [
-            _scaled(_at_once(window, x)),
-            _scaled(enlarged(np.maximum(_at_once(_Window.of(y_half, small), x_half), -1), FINDER_PX)),
-            _scaled(_correlation(power, window.wrapped.shape, FINDER_PX // 2)),
+
+    def __init__(self, y: np.ndarray, noise: float, finder: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+        self.window = _Window.of(y, FINDER_PX)
+        self.finder = finder
+        power = sum(s.real**2 + s.imag**2 for s in self.window.spectra)
+        self._known = [
+            _scaled(_correlation(power, self.window.wrapped.shape, FINDER_PX // 2)),
             np.full((FINDER_PX, FINDER_PX), FINDER_NOISE_SCALE * noise),
         ]
-    ).astype(np.float32)
+        self._of_f = np.empty(0)
+
+    def first_maps(self, x0: np.ndarray, x_half: np.ndarray, y_half: np.ndarray) -> np.ndarray:
+        """Return the maps of F's result `x0`, and of F's result and y at half the size, (5, n, n) float32."""
+        small = FINDER_PX // 4 * 2 + 1
+        self._of_f = _scaled(_at_once(self.window, x0))
+        half = _scaled(enlarged(np.maximum(_at_once(_Window.of(y_half, small), x_half), -1), FINDER_PX))
+        return np.stack([self._of_f, half, *self._known, np.zeros_like(half)]).astype(np.float32)
+
+    def next_maps(self, x: np.ndarray, taps: np.ndarray) -> np.ndarray:
+        """Return the maps of `x`, which a stroke made with `taps`; `first_maps` come before."""
+        before = _fitted(taps, FINDER_PX)
+        seen = [_scaled(_at_once(self.window, x)), self._of_f, *self._known, before / max(float(before.max()), 1e-6)]
+        return np.stack(seen).astype(np.float32)
+
+    def found(self, maps: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return the taps that the network finds in `maps`, the mean over all eight turns, where `x` wants them."""
+        assert self.finder is not None
+        turned = [np.rot90(m, turn, (1, 2)) for m in (maps, maps[:, :, ::-1]) for turn in range(4)]
+        kernels = self.finder(np.ascontiguousarray(np.stack(turned)))[:, 0]
+        back = [np.rot90(k, -turn) for k, turn in zip(kernels, (*range(4), *range(4)), strict=True)]
+        taps = sum(back[:4]) + sum(k[:, ::-1] for k in back[4:])
+        return placed(tidied(taps / 8, CUT_FOUND), x, self.window.y)
 
 
-def found(given: np.ndarray, finder: Callable[[np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the taps that the network `finder` finds in `maps`, the mean over all eight turns, where `x` wants them.
-
-    `finder` maps (B, 4, n, n) to kernels of sum 1, (B, 1, n, n).
-    """
-    turned = [np.rot90(m, turn, (1, 2)) for m in (given, given[:, :, ::-1]) for turn in range(4)]
-    kernels = finder(np.ascontiguousarray(np.stack(turned)))[:, 0]
-    back = [np.rot90(k, -turn) for k, turn in zip(kernels, (*range(4), *range(4)), strict=True)]
-    taps = sum(back[:4]) + sum(k[:, ::-1] for k in back[4:])
-    return placed(tidied(taps / 8, CUT_FOUND), x, y)
+def _fitted(taps: np.ndarray, side: int) -> np.ndarray:
+    """Return square taps of an odd side, cut or padded around their middle to another."""
+    cut = (len(taps) - side) // 2
+    return taps[cut : cut + side, cut : cut + side] if cut > 0 else np.pad(taps, -cut)
 
 
 def enlarged(taps: np.ndarray, side: int) -> np.ndarray:
@@ -129,9 +145,7 @@ def enlarged(taps: np.ndarray, side: int) -> np.ndarray:
     new = 2 * old + 1
     place = (np.arange(new) - new // 2) / 2 + old // 2
     weights = np.maximum(0, 1 - abs(place[:, None] - np.arange(old)))
-    made = weights @ taps @ weights.T
-    cut = (new - side) // 2
-    made = made[cut : cut + side, cut : cut + side] if cut > 0 else np.pad(made, -cut)
+    made = _fitted(weights @ taps @ weights.T, side)
     return made / made.sum()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,8 +29,8 @@ WINDOW_STEP_PX = 32
 EDGE_CAP = 0.02
 """The most that one pixel's squared gradient counts for, so that a few lights do not decide where to look."""
 
-JUDGED_PX = 256
-"""F judges the middle of the window."""
+READINGS = 3
+"""So often a kernel is read: from F's result, and then from what the last one made of it."""
 
 PART_PX = 1024
 """Larger pictures are deconvolved in parts that fade into each other."""
@@ -81,7 +82,7 @@ class StrokeNetworks:
     g: Runner | None = None
     """The corrector of what the data step leaves; without it total variation is the prior."""
     finder: Network | None = None
-    """Finds the kernel (`estimation.found`); without it edges alone tell it."""
+    """Finds the kernel (`estimation.Reader`); without it edges alone tell it."""
     judge: Network | None = None
     """Tells what a stroke gains (`uniformity.expected_gain`); without it two numbers do."""
 
@@ -121,45 +122,42 @@ class Deconvolver:
     def explained(self, x0: np.ndarray) -> Explanation:
         """Return the kernel that F's result `x0` and y tell, and whether it will do.
 
-        Of several candidates, in either light, it is the one whose result F would change least.
+        Of several candidates, in either light, it is the one of which the judge expects most.
         """
         window = busiest(light.luminance(np.clip(x0[0], 0, 1)), WINDOW_PX)
         y, before = (np.ascontiguousarray(p[:, :, window[0], window[1]]) for p in (self.y, x0))
         lights = light.LIGHTS if self.asked.light == "auto" else (self.asked.light,)
-        judged = [self._judged(taps, name, y, before) for name in lights for taps in self._candidates(name, y, before)]
-        best = min(judged, key=lambda explanation: explanation.left)
-        if self.networks.finder is not None:
-            refined = self._read(best.kernel.light, y, before, first=best.kernel.taps)
-            again = self._judged(refined, best.kernel.light, y, before)
-            best = min(best, again, key=lambda explanation: explanation.left)
-        if self.networks.judge is None:
-            return best
-        made = np.clip(self._part(np.concatenate([y, before], 1), kernel=best.kernel, stroke=1), 0, 1)
-        f_of_made = light.luminance(self.f(made)[0])
-        gain = uniformity.expected_gain(_grey(y), _grey(before), _grey(made), f_of_made, self.networks.judge)
-        return replace(best, gain_db=gain)
+        tried = [each for name in lights for each in self._tried(name, y, before)]
+        return max(tried, key=lambda each: -each.left if each.gain_db is None else each.gain_db)
 
-    def _candidates(self, name: str, y: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
-        """Return the taps that may blur x to y, (1, 3, H, W), in light `name`."""
+    def _tried(self, name: str, y: np.ndarray, x0: np.ndarray) -> Iterator[Explanation]:
+        """Yield kernels that may blur x0 to y, (1, 3, H, W), in light `name`: as found first, and from what it made."""
         if self.networks.finder is None or min(y.shape[2:]) < 2 * estimation.FINDER_PX:
-            return [self._read(name, y, x)]
+            side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)
+            yield self._judged(estimation.read_taps(_grey(x0, name), _grey(y, name), side), name, y, x0)[0]
+            return
         small = scales.half(y, multiple=2)
-        sharper, blurry, sharper_half, blurry_half = (_grey(p, name) for p in (x, y, self.f(small), small))
-        maps = estimation.maps(sharper, blurry, sharper_half, blurry_half, self.noise)
-        return [estimation.found(maps, self.networks.finder, sharper, blurry)]
+        sharper, blurry, *halves = (_grey(p, name) for p in (x0, y, self.f(small), small))
+        reader = estimation.Reader(blurry, self.noise, self.networks.finder)
+        taps = np.empty(0)
+        for reading in range(READINGS):
+            maps = reader.next_maps(sharper, taps) if reading else reader.first_maps(sharper, *halves)
+            taps = reader.found(maps, sharper)
+            judged, made = self._judged(taps, name, y, x0)
+            yield judged
+            sharper = _grey(made, name)
 
-    def _read(self, name: str, y: np.ndarray, x: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
-        side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)
-        return estimation.read_taps(_grey(x, name), _grey(y, name), side, first=first, noise=self.noise)
-
-    def _judged(self, taps: np.ndarray, name: str, y: np.ndarray, x0: np.ndarray) -> Explanation:
-        """Make a stroke of the window with these taps, and ask F and the edges what they think of it."""
+    def _judged(self, taps: np.ndarray, name: str, y: np.ndarray, x0: np.ndarray) -> tuple[Explanation, np.ndarray]:
+        """Make a stroke of the window with these taps, and ask F, the edges and the judge what they think of it."""
         kernel = Kernel(taps, name)
         made = np.clip(self._part(np.concatenate([y, x0], 1), kernel=kernel, stroke=1), 0, 1)
-        shown = _middle(made, JUDGED_PX)
-        left = uniformity.left_to_do(self.f(shown) - shown, _middle(x0, JUDGED_PX) - _middle(y, JUDGED_PX))
+        again = self.f(made)
+        left = uniformity.left_to_do(again - made, x0 - y)
         halo = uniformity.halo(_grey(made), _grey(x0), border=len(kernel.taps) // 2)
-        return Explanation(kernel, left, halo)
+        judge, gain = self.networks.judge, None
+        if judge is not None:
+            gain = uniformity.expected_gain(_grey(y), _grey(x0), _grey(made), light.luminance(again[0]), judge)
+        return Explanation(kernel, left, halo, gain), made
 
     def _part(self, both: np.ndarray, *, kernel: Kernel, stroke: int) -> np.ndarray:
         """Make a stroke of a part of the picture: y and x_{i-1} in six channels."""
