@@ -60,7 +60,8 @@ def test_a_report_names_model_data_version_and_seeds(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8)).save(tmp_path / "set" / folder / "a.png")
     made = report.Settings(data=tmp_path / "set").as_json()
     weights = golfdeblur.load().weights
-    assert made["sha256"] == {"F": weights.f.sha256, "G": weights.g.sha256}
+    assert made["sha256"] == {letter: network.sha256 for letter, network in weights.networks.items()}
+    assert set(made["sha256"]) >= {"F", "G"}
     assert made["data"]["pairs"] == 1
     assert made["version"] == golfdeblur.__version__
     for folder in ("blur", "sharp"):
@@ -135,10 +136,22 @@ def test_the_trace_of_a_perfect_corrector(monkeypatch: pytest.MonkeyPatch) -> No
     sharp = rng.integers(40, 200, (32, 40, 3), np.uint8)
     y = np.clip(sharp + rng.normal(0, 20, sharp.shape), 0, 255).astype(np.uint8)
     target = pictures.as_input(sharp)
-    trace = convergence._trace(lambda x: x, lambda x: x + (target - x) / 2, y, sharp, 3)
+    trace = convergence._trace(lambda x: x, lambda x: x + (target - x) / 2, pictures.as_input(y), target, 3)
     assert trace["cosine"] == pytest.approx([1, 1, 1], abs=1e-5)
     assert trace["squared_error"][1:] == pytest.approx([e / 4 for e in trace["squared_error"][:-1]], rel=1e-4)
     assert sorted(trace["psnr_db"]) == trace["psnr_db"]
+
+
+def test_the_strokes_of_a_model_with_a_data_term_are_followed_and_gain() -> None:
+    settings = report.Settings(quick=True)
+    trace = convergence._trace(*next(convergence._cases(settings)), 2)
+    assert trace["psnr_db"][2] > trace["psnr_db"][1] + 1
+    assert trace["cosine"][0] > 0.3
+    result = known_kernel.run(settings)
+    best = max(result.numbers["rivals_psnr_db"].values())
+    assert result.parts["G behind the data step is better than a classical prior"] is (
+        result.numbers["strokes_psnr_db"] > best
+    )
 
 
 def test_a_descent_with_the_kernel_known_restores_and_a_perfect_prior_helps() -> None:

@@ -26,7 +26,7 @@ SHOWN_GAIN = 20
 
 def run(settings: Settings) -> Result:
     """Find for every image and correction the best length of the step, and show the residuals of the first image."""
-    f, g = pictures.f_and_g(load(settings.model))
+    f, g = pictures.f_and_g(load(settings.plain))
     best: list[list[float]] = [[] for _ in range(STROKES)]
     gains = np.zeros((STROKES, len(LENGTHS)))
     rows: list[list[tuple[str, np.ndarray]]] = []
@@ -61,8 +61,8 @@ def run(settings: Settings) -> Result:
         ],
     )  # fmt: skip
     verdict = (
-        f"At the first correction the best length lies within 0.7 to 1.3 for {near:.0%} of {count} images, "
-        f"its median is {np.median(first):.1f}; t = 1 gains {gains[0][LENGTHS.index(1.0)]:+.3f} dB, "
+        f"`{settings.plain}`: at the first correction the best length lies within 0.7 to 1.3 for {near:.0%} of {count} "
+        f"images, its median is {np.median(first):.1f}; t = 1 gains {gains[0][LENGTHS.index(1.0)]:+.3f} dB, "
         f"the best common t {gains[0].max():+.3f} dB."
     )
     common = abs(float(LENGTHS[int(gains[0].argmax())]) - 1) <= 0.3

@@ -21,7 +21,7 @@ STEPS, MORE_STEPS = 3, 10
 
 def run(settings: Settings) -> Result:
     """Take the images with the lowest PSNR after x3, and try F again before G, and more corrections."""
-    f, g = pictures.f_and_g(load(settings.model))
+    f, g = pictures.f_and_g(load(settings.plain))
     scored = []
     for name, y, sharp in pictures.pairs(settings):
         scored.append(
@@ -54,7 +54,7 @@ def run(settings: Settings) -> Result:
     again = max(gains[label] for label in list(results)[3:])
     table = Table(f"PSNR in dB of the {len(worst)} worst images:", header, [*table_rows, ("mean", *map(float, means))])
     verdict = (
-        f"On the {len(worst)} worst of {len(scored)} images x{STEPS} reaches {means[2]:.2f} dB "
+        f"`{settings.plain}` on the {len(worst)} worst of {len(scored)} images: x{STEPS} reaches {means[2]:.2f} dB "
         f"(input {means[0]:.2f}). Applying F again changes that by {again:+.2f} dB at best, {MORE_STEPS} corrections "
         f"by {gains[f'x{MORE_STEPS}']:+.2f} dB."
     )

@@ -2,8 +2,8 @@
 
 Claim: the optimizer "is not limited to image deconvolution": x_mid = x_i - alpha grad data(x_i), then
 x_{i+1} = x_mid + beta r(x_mid), where data(x) = |k * x - y|^2 / 2 and r is the residual of G. F's own residual is tried
-in its place. Beside them stand the classical priors with the same kernel (`rivals`): no descent is worth its while that
-they surpass.
+in its place. Beside them stand the classical priors with the same kernel (`rivals`), and the model's own strokes, whose
+G was trained behind the data step: no descent is worth its while that they surpass.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import torch
 from matplotlib.figure import Figure
 
 from golfdeblur import metrics
+from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.errors import ConfigError
 from golfdeblur.experiments import pictures, rivals
 from golfdeblur.experiments.report import Result, Settings, Table
 from golfdeblur.learning import uniform
-from golfdeblur.model import load
+from golfdeblur.model import Model, load
 from golfdeblur.runtimes import Network
 from golfdeblur.sheet import grid
 
@@ -33,6 +34,8 @@ QUICK_EXTENT_PX = (4.0, 8.0)
 PRIORS = (("none", 0.0), ("G", 1.0), ("G", 10.0), ("F", 0.1), ("F", 0.3), ("F", 1.0))
 """Whose residual, and beta."""
 
+STROKES = "F, then strokes with G"
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -45,9 +48,11 @@ class Problem:
 
 def run(settings: Settings) -> Result:
     """Blur the sharp sides with the kernels of an unsteady hand, and restore them with every prior."""
-    f, g = pictures.f_and_g(load(settings.model))
+    model = load(settings.model)
+    _, g = pictures.f_and_g(load(settings.plain))
+    f = model.f
     iterations = QUICK_ITERATIONS if settings.quick else ITERATIONS
-    problems = _problems(settings)
+    problems = problems_of(settings)
     traces: dict[str, np.ndarray] = {}
     shown: dict[str, np.ndarray] = {}
     for name, beta in PRIORS:
@@ -62,16 +67,26 @@ def run(settings: Settings) -> Result:
     gain = {name: max(v for k, v in best.items() if k[0] == name) - best["no prior"] for name in "GF"}
     classical = {name: _classical(problems, name, shown) for name in rivals.KNOWN}
     ahead = max(classical, key=lambda name: classical[name])
+    strokes = None if model.stroke.g is None else float(np.mean([_by_strokes(model, p, shown) for p in problems]))
     verdict = (
         f"With the kernel known, {len(problems)} images of {at_start:.2f} dB reach {best['no prior']:.2f} dB without a "
-        f"prior (F alone, which does not know it, {blind:.2f}). G's residual as the prior's gradient changes that by "
-        f"{gain['G']:+.2f} dB at best, F's by {gain['F']:+.2f} dB. Told the same kernel, {ahead} reaches "
-        f"{classical[ahead]:.2f} dB."
+        f"prior (F alone, which does not know it, {blind:.2f}). The residual of `{settings.plain}`'s G as the prior's "
+        f"gradient changes that by {gain['G']:+.2f} dB at best, F's by {gain['F']:+.2f} dB. Told the same kernel, "
+        f"{ahead} reaches {classical[ahead]:.2f} dB"
+        + ("." if strokes is None else f", the strokes of `{settings.model}` {strokes:.2f} dB.")
     )
     rows: list[tuple[str, float, float, int | None]] = [
         (label, float(t[-1]), best[label], int(t.argmax()) + 1) for label, t in traces.items()
     ]
     rows += [(name, value, value, None) for name, value in classical.items()]
+    parts = {
+        "G's residual is better than no prior": gain["G"] > 0.05,
+        "F's residual is better than no prior": gain["F"] > 0.05,
+        "either is better than a classical prior": max(gain.values()) + best["no prior"] > classical[ahead],
+    }
+    if strokes is not None:
+        rows.append((STROKES, strokes, strokes, None))
+        parts["G behind the data step is better than a classical prior"] = strokes > classical[ahead]
     table = Table(
         f"Mean PSNR in dB; input {at_start:.2f}, F alone {blind:.2f}:",
         ("prior", f"after {iterations}", "at its best", "after so many iterations"),
@@ -80,15 +95,11 @@ def run(settings: Settings) -> Result:
     first = problems[0]
     strip = [("input", pictures.as_pixels(first.y)), *shown.items(), ("sharp", first.sharp)]
     numbers = {"input_psnr_db": at_start, "f_psnr_db": blind, "psnr_db": {k: v.tolist() for k, v in traces.items()}}
-    numbers["rivals_psnr_db"] = classical
+    numbers |= {"rivals_psnr_db": classical, "strokes_psnr_db": strokes}
     return Result(
         "known-kernel",
         "r(x) serves as the prior's gradient beyond blind deblurring, here where the kernel is known.",
-        {
-            "G's residual is better than no prior": gain["G"] > 0.05,
-            "F's residual is better than no prior": gain["F"] > 0.05,
-            "either is better than a classical prior": max(gain.values()) + best["no prior"] > classical[ahead],
-        },
+        parts,
         verdict,
         numbers,
         [table],
@@ -130,11 +141,20 @@ def _classical(problems: list[Problem], name: str, shown: dict[str, np.ndarray])
     return float(np.mean(scores))
 
 
-def _problems(settings: Settings) -> list[Problem]:
+def _by_strokes(model: Model, problem: Problem, shown: dict[str, np.ndarray]) -> float:
+    """Return the PSNR in dB of the model's own strokes with the kernel; the first problem's result goes to `shown`."""
+    made = model.deblur(problem.y[0].transpose(1, 2, 0), kernel=Kernel(problem.kernel.numpy()))
+    pixels = pictures.as_pixels(made.transpose(2, 0, 1)[None])
+    shown.setdefault(STROKES, pixels)
+    return metrics.psnr(pixels, problem.sharp)
+
+
+def problems_of(settings: Settings, *, most: int = MOST_IMAGES) -> list[Problem]:
+    """Return what the sharp sides of `settings.data` become in an unsteady hand, seeded, with noise of SIGMA."""
     extent = QUICK_EXTENT_PX if settings.quick else EXTENT_PX
     generator = torch.Generator().manual_seed(0)
     found = []
-    for name, _, whole in pictures.pairs(settings, most=MOST_IMAGES):
+    for name, _, whole in pictures.pairs(settings, most=most):
         kernel = uniform.random_kernels(generator, 1, extent)[0]
         side = min(SIDE + kernel.shape[0] - 1, *whole.shape[:2])
         if side < kernel.shape[0]:

@@ -41,14 +41,18 @@ class Settings:
         """The architecture that is trained: the least one in a smoke run."""
         return "tiny" if self.quick else self.network
 
+    @property
+    def plain(self) -> str:
+        """The model whose G is looked at where that is to see x alone: `paper` for one whose G has a data term."""
+        return "paper" if find_weights(self.model).stroke else self.model
+
     def as_json(self) -> dict[str, Any]:
         """Return what a result depends on: model and sha256, data and a hash of its names, version, seeds, quick."""
         weights = find_weights(self.model)
-        networks = {"F": weights.f, "G": weights.g}
         return {
             "version": __version__,
             "model": weights.name,
-            "sha256": {letter: network.sha256 for letter, network in networks.items() if network is not None},
+            "sha256": {letter: network.sha256 for letter, network in weights.networks.items()},
             "trained": self.trained,
             "data": None if self.data is None else _pairs(self.data),
             "seeds": self.seeds,

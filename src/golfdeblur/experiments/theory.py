@@ -34,7 +34,7 @@ PATCH = 32
 
 def run(settings: Settings) -> Result:
     """Compute the toy, then look at r(x) and the iterates of the model."""
-    f, g = pictures.f_and_g(load(settings.model))
+    f, g = pictures.f_and_g(load(settings.plain))
     toy = best_corrector(posterior_mean, seed=0)
     off = {"E[sharp | y]": _distance(toy), "half of y": _distance(best_corrector(lambda y: y / 2, seed=0))}
     iterates: dict[str, list[np.ndarray]] = {}
@@ -62,8 +62,9 @@ def run(settings: Settings) -> Result:
     }
     verdict = (
         f"Behind E[sharp | y] the best G differs from the identity by {off['E[sharp | y]']:.3f} in the toy, behind "
-        f"half of y by {off['half of y']:.2f}. Of the Jacobian of r(x) {share:.2f} is antisymmetric, {UNRELATED} being "
-        f"a matrix without any symmetry. Where noise of {SIGMA} is added, r(x) changes against it with a cosine of "
+        f"half of y by {off['half of y']:.2f}. In `{settings.plain}` {share:.2f} of the Jacobian of r(x) is "
+        f"antisymmetric, {UNRELATED} being a matrix without any symmetry. "
+        f"Where noise of {SIGMA} is added, r(x) changes against it with a cosine of "
         f"{cosine:.3f}. Patches of x0 and sharp ones are told apart with an AUC of {apart['x0 and sharp'][0]:.2f}, "
         f"those of an iterate and the next, which G hardly changes, with {max(auc for auc, _ in between):.2f} at most "
         f"(0.5: by chance)."
