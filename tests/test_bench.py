@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def test_the_command_measures_writes_and_draws(tiny_model: Path, tmp_path: Path)
         assert row["gflops"] == pytest.approx(2 * row["gmac"] / row["seconds"]["median"])
         assert 0 < row["peak_share"] < 1
     assert rows[1]["gmac"] == pytest.approx(4 * rows[0]["gmac"])
-    header, *lines = result.stdout.splitlines()
+    about, header, *lines = result.stdout.splitlines()
+    assert re.fullmatch(r".+, \d+ cores.*; rows to measure: 2", about)
     assert len(lines) == 2
     assert {line.index("onnxruntime") for line in lines} == {header.index("runtime")}
     assert Image.open(tmp_path / "b.png").width > 500

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import golfdeblur
-from golfdeblur import __version__
+from golfdeblur import __version__, bench
 from golfdeblur.cli.app import app, main, progress
 from golfdeblur.errors import GolfError
 
@@ -237,8 +237,16 @@ def test_an_interrupt_says_so(jpeg: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(("ratio", "words"), [(2.5, "2.5 times as fast as in float32: it gains"), (0.4, "no gain")])
+def test_info_says_whether_fewer_bits_gain_here(monkeypatch: pytest.MonkeyPatch, ratio: float, words: str) -> None:
+    assert bench.gain("onnxruntime-int8", 1, 0.0) > 0
+    monkeypatch.setattr(bench, "gain", lambda name: ratio)
+    assert f"{words} here" in here("info", "fast", "--speed").stdout
+
+
 def test_info_shows_every_embedded_model() -> None:
     text = golf("info").stdout
+    assert re.search(r"^Processor: .+ cores", text, re.MULTILINE)
     assert "fast (default)" in text
     assert "sha256" in text
     assert "Trained on" in text

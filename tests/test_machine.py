@@ -109,3 +109,10 @@ def test_a_wrong_number_of_threads_gets_a_sentence(given: str, tiny_model: Path,
         machine.threads()
     with pytest.raises(ConfigError, match="no number of threads"):
         golfdeblur.load(tiny_model, threads=0)
+
+
+def test_the_processor_is_named_with_what_it_can(groups: Path, tmp_path: Path) -> None:
+    described = tmp_path / "cpuinfo"
+    described.write_text("model name\t: A Chip\nflags\t\t: fpu avx avx2 avx512_bf16 amx_tile sse2\n\n")
+    assert machine.processor(described) == "A Chip, 16 cores, avx2, avx512_bf16, amx_tile"
+    assert ", 16 cores" in machine.processor(tmp_path / "none")

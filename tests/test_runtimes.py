@@ -48,7 +48,7 @@ def test_every_runtime_computes_the_same(name: str, letter: str, x: np.ndarray) 
 
 def test_openvino_gets_operations_that_it_computes_fast(x: np.ndarray) -> None:
     openvino = offline.openvino()
-    folder, core, x = EMBEDDED / "fast", openvino.Core(), x[:, :, :72, :128]
+    folder, core, x = EMBEDDED / "fast", openvino_runtime.core(), x[:, :, :72, :128]
     for letter, shuffles, given in (("F", 3, np.concatenate([x, 0.1 * x], axis=1)), ("G", 2, x)):
         model = core.read_model(folder / f"{letter}.onnx")
         before = core.compile_model(model.clone(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)[0]
@@ -198,6 +198,24 @@ def test_ctrl_c_ends_a_run_that_python_cannot_look_into() -> None:
     assert runtimes.interruptible(lambda: 3, told.set) == 3
     with pytest.raises(ZeroDivisionError):
         runtimes.interruptible(lambda: 1 // 0, told.set)
+
+
+def test_signals_are_handled_after_openvino_is_gone() -> None:
+    script = """
+import gc, faulthandler, signal
+faulthandler.enable()
+from golfdeblur.runtimes import open_network
+from golfdeblur.weights import find_weights
+networks = [open_network("openvino", find_weights("paper").g.path.read_bytes()) for _ in range(2)]
+while networks:
+    del networks[0]
+    gc.collect()
+signal.signal(signal.SIGINT, lambda number, frame: print("handled"))
+for _ in range(3):
+    signal.raise_signal(signal.SIGINT)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=GUARD_S, check=True)
+    assert result.stdout == "handled\n" * 3
 
 
 def test_a_stopped_run_of_onnxruntime_ends_early_and_another_can_follow(tiny_model: Path) -> None:

@@ -12,6 +12,7 @@ import golfdeblur
 from golfdeblur.bridges.single import to_single
 from golfdeblur.cli.app import app
 from golfdeblur.files.kinds import as_picture
+from golfdeblur.runtimes import openvino as openvino_runtime
 from golfdeblur.weights import find_weights
 
 from .test_cli import refused
@@ -65,9 +66,9 @@ def test_strength_is_an_input_or_fixed(photo: np.ndarray, tiny_model: Path, stre
 
 
 def test_openvino_gives_the_same(photo: np.ndarray) -> None:
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
     content = to_single(find_weights("fast"), steps=1)
-    core = openvino.Core()
+    core = openvino_runtime.core()
     compiled = core.compile_model(core.read_model(content, b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for size in ((1, 1), (33, 70)):
         y = photo[: size[0], : size[1]].astype(np.float32) / 255

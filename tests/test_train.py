@@ -2,6 +2,7 @@ import dataclasses
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -151,6 +152,10 @@ def test_a_signal_ends_the_step_and_keeps_it(tmp_path: Path, inputs: Inputs, opt
 
     with pytest.raises(Interrupted, match=r"step [34] of 6"):
         train(config, inputs, tmp_path / "broken", report=interrupt)
+    said: list[str] = []
+    f, _ = find_networks([tmp_path / "broken"], notice=said.append)
+    assert checkpoint.load_network(f)[1]["steps"] in (3, 4)
+    assert re.fullmatch(r"The run stopped at step [34] of 6; F is the average up to there\.", *said)
     assert same(whole, train(config, inputs, tmp_path / "broken"))
 
 

@@ -87,6 +87,16 @@ def measure(case: Case) -> dict[str, Any]:
     }
 
 
+def gain(runtime: str, repeats: int = 5, seconds: float = 0.4) -> float:
+    """Return how many times as fast as its float32 form one of runtimes.REDUCED computes F at 256 x 256 here."""
+    scene = _scene(256, 256)
+    took = []
+    for name in (runtime.removesuffix("-bf16").removesuffix("-int8"), runtime):
+        model = load(runtime=name)
+        took.append(min(times(lambda model=model: model.deblur(scene, steps=0), repeats, seconds)))  # type: ignore[misc]
+    return took[0] / took[1]
+
+
 def compare(command: str, photo: Path, *, model: str, repeats: int) -> dict[str, Any]:
     """Time `golf deblur` and another command on the same photo, in turn, each from a cold start.
 

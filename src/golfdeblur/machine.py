@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
+import re
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -23,6 +25,9 @@ BATCH_SETTINGS = ("SLURM_CPUS_PER_TASK", "PBS_NUM_PPN", "NSLOTS")
 
 GROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+
+ABILITIES = re.compile(r"avx2|avx512f|avx512_(vnni|bf16)|avx_vnni|amx_(tile|bf16|int8)|asimd|sve|bf16|i8mm")
+"""What decides the speed of networks, as Linux names it."""
 
 _asked: ContextVar[int | None] = ContextVar("threads", default=None)
 
@@ -58,6 +63,15 @@ def cores() -> int:
     found = [float(allowed), *_in_groups("cpu", _quota)]
     found += [float(value) for name in BATCH_SETTINGS if (value := os.environ.get(name, "")).isdecimal()]
     return max(1, math.ceil(min(found)))
+
+
+def processor(description: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name, its cores that may be used, and what of vectors and bf16 Linux says it can."""
+    text = description.read_text(errors="replace") if description.exists() else ""
+    said = {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    name = said.get("model name") or platform.processor() or platform.machine()
+    able = [word for word in said.get("flags", said.get("features", "")).split() if ABILITIES.fullmatch(word)]
+    return ", ".join([name, f"{cores()} cores", *able])
 
 
 def free_bytes() -> int:

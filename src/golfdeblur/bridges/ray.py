@@ -58,7 +58,7 @@ def deblur(
     rows = ray.data.from_items(jobs, override_num_blocks=min(len(jobs), MOST_BLOCKS)).map(
         Deblurrer,
         fn_constructor_args=(model, how),
-        concurrency=actors,
+        compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=None if gpus else 1,
         num_gpus=gpus or None,
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from golfdeblur import DEFAULT_MODEL, __version__, offline
+from golfdeblur import DEFAULT_MODEL, __version__, machine, offline
 from golfdeblur.cli.app import (
     ForceOption,
     StepsOption,
@@ -54,7 +53,7 @@ def bench_speed(
             raise ConfigError(f"{plot_file} must end in .png or .svg; give such a name.")
         with needs_extra("train"):
             offline.matplotlib()
-    result: dict[str, Any] = {"version": __version__, "machine": platform.processor() or platform.machine()}
+    result: dict[str, Any] = {"version": __version__, "machine": machine.processor()}
     if against is not None:
         if photo is None:
             raise ConfigError("--against needs a photo; give one by --photo.")
@@ -68,6 +67,7 @@ def bench_speed(
             for r in runtime or ["auto"]
             for s in sizes
         ]
+        print(f"{result['machine']}; rows to measure: {len(cases)}", flush=True)
         result["rows"] = _measured(bench.measure_all(cases), widest=max(len(case.model) for case in cases))
     if json_file is not None:
         write_text(json_file, json.dumps(result, indent=1) + "\n")

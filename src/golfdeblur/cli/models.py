@@ -23,9 +23,12 @@ def info(
         str | None, typer.Argument(help="An embedded model's name or a model folder; all if left out.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Measure, a second each, whether runtimes of fewer bits are faster here.")
+    ] = False,
 ) -> None:
     """Show the models: parameters, size, sha256, training data and scores."""
-    from golfdeblur import runtimes
+    from golfdeblur import bench, machine, runtimes
     from golfdeblur.weights import embedded_names, find_weights
 
     found = [find_weights(name) for name in ([model] if model else embedded_names())]
@@ -38,7 +41,11 @@ def info(
     print("Runtimes (--runtime):")
     for name, meaning in runtimes.RUNTIMES.items():
         here = f"here {runtimes.resolve(name)}" if name == "auto" else "installed" if name in installed else ""
-        print(f"  {name:16} {meaning}{f'; {here}' if here else ''}")
+        if speed and name in installed and name in runtimes.REDUCED:
+            ratio = bench.gain(name)
+            here += f", {ratio:.1f} times as fast as in float32: {'it gains' if ratio > 1.1 else 'no gain'} here"
+        print(f"  {name:16} {meaning}{f'; {here}' if here else ''}", flush=True)
+    print(f"Processor: {machine.processor()}")
 
 
 def _print_model(weights: Weights) -> None:
@@ -93,9 +100,7 @@ def _export_whole(model: list[Path], file: Path, *, steps: int, strength: float 
 def export_command(
     run: Annotated[
         list[Path],
-        typer.Argument(
-            help="The folder of a run, or F.safetensors G.safetensors; for one file a model's name or folder."
-        ),
+        typer.Argument(help="A run's folder, stopped or not, or F.safetensors G.safetensors; for one file a model."),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The model folder to write.")] = None,
     name: Annotated[str, typer.Option(help="The model's name.")] = "custom",
@@ -144,7 +149,7 @@ def export_command(
         result = read_result(file)
         shown = {"psnr": result["mean"]["psnr"], "input_psnr": result["input_mean"]["psnr"]}
         extra["scores"][result["data"]] = {**shown, "images": len(result["images"]), "steps": result["steps"]}
-    f, g = export.find_networks(run)
+    f, g = export.find_networks(run, notice=print)
     if out.is_dir():
         check_new(out / "config.json", force=force)
     config = export.export(f, g, out, name=name, notes=extra, calibration=calibrate)

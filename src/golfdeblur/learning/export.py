@@ -7,6 +7,7 @@ import hashlib
 import json
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from golfdeblur import runtimes
 from golfdeblur.engine.runner import Runner
 from golfdeblur.errors import DataError, WeightsError
 from golfdeblur.files import atomic, image
-from golfdeblur.learning import checkpoint, golf, int8, networks
+from golfdeblur.learning import checkpoint, golf, int8, networks, run
 from golfdeblur.weights import FORMAT
 
 OPSET = 17
@@ -159,15 +160,19 @@ def check_parity(module: golf.Propagator | golf.Corrector, content: bytes) -> fl
     return round(float(worst), 1)
 
 
-def find_networks(paths: list[Path]) -> tuple[Path, Path | None]:
+def find_networks(
+    paths: list[Path], *, notice: Callable[[str], None] = lambda sentence: None
+) -> tuple[Path, Path | None]:
     """Return the files of F and G (None if there is none) in a run folder, or the two files given.
 
-    Raises WeightsError where there is no F.
+    `notice` is told which state of a stopped run they are. Raises WeightsError where there is no F.
     """
     if len(paths) == 1 and paths[0].is_dir():
-        f, g = paths[0] / "F.safetensors", paths[0] / "G.safetensors"
-        if not f.exists():
-            raise WeightsError(f"{paths[0]} holds no F.safetensors; let the training end, or give F and G as files.")
+        folder = paths[0]
+        if not (folder / "F.safetensors").exists():
+            folder, sentence = run.unfinished(folder)
+            notice(sentence)
+        f, g = folder / "F.safetensors", folder / "G.safetensors"
         return f, g if g.exists() else None
     if len(paths) > 2:
         raise WeightsError(f"{len(paths)} files are given; give one run folder, or the files of F and G.")

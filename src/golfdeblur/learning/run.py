@@ -16,12 +16,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from golfdeblur.errors import ConfigError, GolfError
+from golfdeblur.errors import ConfigError, GolfError, WeightsError
 from golfdeblur.files import atomic
 from golfdeblur.learning import checkpoint, networks
 from golfdeblur.learning.recipe import Recipe
 
 DIGEST_BYTES = 32
+
+DAMAGES = OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError
+"""What reading a damaged file raises."""
+
+UNFINISHED = "unfinished"
+"""The folder for the networks of a run that has not ended."""
 
 AGAIN = "Free space and give the same command again: it goes on from the last state that is there."
 
@@ -53,6 +59,11 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             for half_written in self.folder.glob(".next.pt.*.part"):  # what a kill while saving left
                 half_written.unlink()
+            if self.frozen is not None:
+                (self.folder / UNFINISHED).mkdir(exist_ok=True)
+                checkpoint.save_network(
+                    self.folder / UNFINISHED / "F.safetensors", *checkpoint.load_network(self.frozen)
+                )
             atomic.write(self.folder / "config.json", (json.dumps(content, indent=1) + "\n").encode())
         except OSError as error:
             raise ConfigError(f"{self.folder} cannot be written ({error.strerror}); give another --out.") from error
@@ -130,11 +141,8 @@ class Run:
             if not path.exists():
                 continue
             try:
-                content = path.read_bytes()
-                if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
-                    raise ValueError("its checksum does not fit")
-                state = torch.load(io.BytesIO(content[DIGEST_BYTES:]), map_location="cpu", weights_only=True)
-            except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+                state = _read_state(path)
+            except DAMAGES as error:
                 notice(f"{path} is damaged ({error}); the state before it is used instead.")
                 continue
             if state["identity"] != self.identity:
@@ -144,6 +152,36 @@ class Run:
                 )
             return state
         return None
+
+
+def unfinished(folder: Path) -> tuple[Path, str]:
+    """Write the averaged network of a run's last state to UNFINISHED in its folder; return that, and what it is.
+
+    Raises WeightsError if the folder holds no sound state of a run.
+    """
+    try:
+        state = _read_state(folder / "last.pt")
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]
+    except DAMAGES as error:
+        raise WeightsError(
+            f"{folder} holds no F.safetensors and no state of a stopped run ({error}); give the folder of a run."
+        ) from error
+    letter = config["stage"].upper()
+    network = networks.build(getattr(networks.PRESETS[config["model"]], letter.lower()))
+    network.load_state_dict({key.removeprefix("residual."): value for key, value in state["averaged"].items()})
+    history = {"recipe": config, "steps": state["step"], "hours": state["seconds"] / 3600}
+    (folder / UNFINISHED).mkdir(exist_ok=True)
+    checkpoint.save_network(folder / UNFINISHED / f"{letter}.safetensors", network, history)
+    sentence = f"The run stopped at step {state['step']} of {config['steps']}; {letter} is the average up to there."
+    return folder / UNFINISHED, sentence
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """Return a state that `save_state` wrote. Raises DAMAGES."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
+        raise ValueError("its checksum does not fit")
+    return torch.load(io.BytesIO(content[DIGEST_BYTES:]), map_location="cpu", weights_only=True)
 
 
 def _changes(before: str, now: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -22,16 +23,14 @@ def open_network(content: bytes, name: str) -> Session:
         openvino = offline.openvino()
     except ImportError as error:
         raise ConfigError("Runtime 'openvino' is not installed here; pip install 'golfdeblur[openvino]'.") from error
-    core = openvino.Core()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": machine.threads(),
         "INFERENCE_PRECISION_HINT": "bf16" if name.endswith("bf16") else "f32",
     }
     try:
-        compiled = core.compile_model(
-            with_faster_operations(core.read_model(content), openvino.opset13), "CPU", settings
-        )
+        model = with_faster_operations(core().read_model(content), openvino.opset13)
+        compiled = core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise WeightsError(f"OpenVINO cannot load the network ({error}); use --runtime onnxruntime.") from error
     one_at_a_time = threading.Lock()  # a compiled model refuses a second run while it is busy
@@ -45,6 +44,16 @@ def open_network(content: bytes, name: str) -> Session:
             raise ConfigError(f"OpenVINO cannot compute here ({reason}); use --runtime onnxruntime.") from error
 
     return Session(run, name)
+
+
+@functools.cache
+def core() -> Any:
+    """Return the one openvino.Core of this process.
+
+    On processors with AMX its plugin gives the thread that loads it another stack for signals, and takes that away
+    with the last Core: the next Ctrl-C, or child that ends, would then end Python (OpenVINO 2026.4).
+    """
+    return offline.openvino().Core()
 
 
 def with_faster_operations(model: Any, operations: Any) -> Any:
