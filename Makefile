@@ -28,8 +28,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# By several processes, so that one that ends is one failed test.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 # The fast tests with the oldest and the newest of everything, on each Python that can be had; needs uv, not torch.
 PYTHONS ?= 3.10 3.11 3.12 3.13 3.14

@@ -4,11 +4,12 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
 import golfdeblur
+from golfdeblur import offline
 from golfdeblur.bridges.darktable import TILES_PX, to_dtmodel
 from golfdeblur.cli.app import app
 from golfdeblur.weights import find_weights
@@ -31,7 +32,7 @@ def mirror(start: int, count: int, length: int) -> np.ndarray:
     return np.clip(np.where(place >= length, 2 * length - 2 - place, place), 0, length - 1)
 
 
-def process_tiled(session: onnxruntime.InferenceSession, linear: np.ndarray, side: int) -> np.ndarray:
+def process_tiled(session: Any, linear: np.ndarray, side: int) -> np.ndarray:
     """Put linear sRGB (H, W, 3) through the model as dt_restore_process_tiled and dt_restore_run_patch do."""
     height, width = linear.shape[:2]
     step, out = side - 2 * OVERLAP, np.empty_like(linear)
@@ -45,10 +46,11 @@ def process_tiled(session: onnxruntime.InferenceSession, linear: np.ndarray, sid
     return out
 
 
-def opened(package: bytes, side: int) -> onnxruntime.InferenceSession:
+def opened(package: bytes, side: int) -> Any:
     """Load the model as dt_restore_load_denoise does: model.onnx, height and width fixed to the side of a tile."""
     files = zipfile.ZipFile(io.BytesIO(package))
     own = files.namelist()[0].partition("/")[0]
+    onnxruntime = offline.onnxruntime()
     options = onnxruntime.SessionOptions()
     for dimension in ("height", "width"):
         options.add_free_dimension_override_by_name(dimension, side)

@@ -352,3 +352,21 @@ def test_heic_is_read_with_its_extra(tmp_path: Path, photo: np.ndarray, monkeypa
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(ImageError, match=r"golfdeblur\[heic\]"):
         image.read(path)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".tga", ".ppm", ".jp2", ".avif"])
+def test_a_file_cut_short_by_a_full_disk_is_not_taken_for_whole(tmp_path: Path, photo: np.ndarray, suffix: str) -> None:
+    resource = pytest.importorskip("resource")
+    picture, path = pictures.from_samples(photo), tmp_path / f"out{suffix}"
+    image.write(picture, path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        for limit in (len(before) - 1, len(before) // 2):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            with pytest.raises(ImageError, match="cannot be written"):
+                image.write(picture, path, force=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

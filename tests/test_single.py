@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 import golfdeblur
+from golfdeblur import offline
 from golfdeblur.bridges.single import to_single
 from golfdeblur.cli.app import app
 from golfdeblur.files.kinds import as_picture
@@ -25,7 +25,7 @@ def planes(samples: np.ndarray) -> np.ndarray:
 
 
 def run(content: bytes, y: np.ndarray, strength: float | None = None) -> np.ndarray:
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = offline.onnxruntime().InferenceSession(content, providers=["CPUExecutionProvider"])
     given = {"input": planes(y)} | ({} if strength is None else {"strength": np.array([strength], np.float32)})
     return session.run(None, given)[0][0].transpose(1, 2, 0)
 

@@ -30,7 +30,10 @@ TOOLS = {
 
 def table(results: list[dict[str, Any]]) -> str:
     """Return the table in Markdown, by data and then in the order of TOOLS."""
-    lines = ["| photos | tool | it is told | PSNR dB (input) | worst photo | processor seconds a photo |", "|---" * 6 + "|"]
+    lines = [
+        "| photos | tool | it is told | PSNR dB (input) | worst photo | processor seconds a photo |",
+        "|---" * 6 + "|",
+    ]
     order = list(TOOLS)
     for result in sorted(results, key=lambda r: (r["data"], order.index(r["model"]))):
         name, told = TOOLS[result["model"]]

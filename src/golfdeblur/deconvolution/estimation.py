@@ -101,8 +101,8 @@ class Reader:
     """
 
     def __init__(self, y: np.ndarray, noise: float, finder: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+        self.y, self.finder = y, finder
         self.window = _Window.of(y, FINDER_PX)
-        self.finder = finder
         power = sum(s.real**2 + s.imag**2 for s in self.window.spectra)
         self._known = [
             _scaled(_correlation(power, self.window.wrapped.shape, FINDER_PX // 2)),
@@ -130,7 +130,7 @@ class Reader:
         kernels = self.finder(np.ascontiguousarray(np.stack(turned)))[:, 0]
         back = [np.rot90(k, -turn) for k, turn in zip(kernels, (*range(4), *range(4)), strict=True)]
         taps = sum(back[:4]) + sum(k[:, ::-1] for k in back[4:])
-        return placed(tidied(taps / 8, CUT_FOUND), x, self.window.y)
+        return placed(tidied(taps / 8, CUT_FOUND), x, self.y)
 
 
 def _fitted(taps: np.ndarray, side: int) -> np.ndarray:

@@ -41,6 +41,11 @@ class Explanation:
     """What the stroke is expected to gain over F's result (`expected_gain`), where a network was asked."""
 
     @property
+    def merit(self) -> float:
+        """How good a candidate it is beside others of the same picture."""
+        return -self.left if self.gain_db is None else self.gain_db
+
+    @property
     def uniform(self) -> bool:
         """One kernel explains the picture."""
         return not self.doubts

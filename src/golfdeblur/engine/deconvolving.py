@@ -32,6 +32,9 @@ EDGE_CAP = 0.02
 READINGS = 3
 """So often a kernel is read: from F's result, and then from what the last one made of it."""
 
+HOPELESS_DB = -1.0
+"""Where the judge expects less than this of the first reading, there is no second one unless it is asked for."""
+
 PART_PX = 1024
 """Larger pictures are deconvolved in parts that fade into each other."""
 
@@ -127,17 +130,22 @@ class Deconvolver:
         window = busiest(light.luminance(np.clip(x0[0], 0, 1)), WINDOW_PX)
         y, before = (np.ascontiguousarray(p[:, :, window[0], window[1]]) for p in (self.y, x0))
         lights = light.LIGHTS if self.asked.light == "auto" else (self.asked.light,)
-        tried = [each for name in lights for each in self._tried(name, y, before)]
-        return max(tried, key=lambda each: -each.left if each.gain_db is None else each.gain_db)
+        best: Explanation | None = None
+        for tried in zip(*(self._tried(name, y, before) for name in lights), strict=True):
+            best = max((each for each in (best, *tried) if each is not None), key=lambda each: each.merit)
+            if self.asked.decides and best.merit < HOPELESS_DB:
+                break
+        assert best is not None
+        return best
 
     def _tried(self, name: str, y: np.ndarray, x0: np.ndarray) -> Iterator[Explanation]:
         """Yield kernels that may blur x0 to y, (1, 3, H, W), in light `name`: as found first, and from what it made."""
         if self.networks.finder is None or min(y.shape[2:]) < 2 * estimation.FINDER_PX:
             side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)
-            yield self._judged(estimation.read_taps(_grey(x0, name), _grey(y, name), side), name, y, x0)[0]
+            yield self._judged(estimation.read_taps(as_grey(x0, name), as_grey(y, name), side), name, y, x0)[0]
             return
         small = scales.half(y, multiple=2)
-        sharper, blurry, *halves = (_grey(p, name) for p in (x0, y, self.f(small), small))
+        sharper, blurry, *halves = (as_grey(p, name) for p in (x0, y, self.f(small), small))
         reader = estimation.Reader(blurry, self.noise, self.networks.finder)
         taps = np.empty(0)
         for reading in range(READINGS):
@@ -145,19 +153,23 @@ class Deconvolver:
             taps = reader.found(maps, sharper)
             judged, made = self._judged(taps, name, y, x0)
             yield judged
-            sharper = _grey(made, name)
+            sharper = as_grey(made, name)
 
     def _judged(self, taps: np.ndarray, name: str, y: np.ndarray, x0: np.ndarray) -> tuple[Explanation, np.ndarray]:
         """Make a stroke of the window with these taps, and ask F, the edges and the judge what they think of it."""
         kernel = Kernel(taps, name)
-        made = np.clip(self._part(np.concatenate([y, x0], 1), kernel=kernel, stroke=1), 0, 1)
+        made = self.window(y, x0, kernel)
         again = self.f(made)
         left = uniformity.left_to_do(again - made, x0 - y)
-        halo = uniformity.halo(_grey(made), _grey(x0), border=len(kernel.taps) // 2)
+        halo = uniformity.halo(as_grey(made), as_grey(x0), border=len(kernel.taps) // 2)
         judge, gain = self.networks.judge, None
         if judge is not None:
-            gain = uniformity.expected_gain(_grey(y), _grey(x0), _grey(made), light.luminance(again[0]), judge)
+            gain = uniformity.expected_gain(as_grey(y), as_grey(x0), as_grey(made), light.luminance(again[0]), judge)
         return Explanation(kernel, left, halo, gain), made
+
+    def window(self, y: np.ndarray, x0: np.ndarray, kernel: Kernel) -> np.ndarray:
+        """Return the first stroke of a window, (1, 3, H, W), clipped."""
+        return np.clip(self._part(np.concatenate([y, x0], 1), kernel=kernel, stroke=1), 0, 1)
 
     def _part(self, both: np.ndarray, *, kernel: Kernel, stroke: int) -> np.ndarray:
         """Make a stroke of a part of the picture: y and x_{i-1} in six channels."""
@@ -171,7 +183,7 @@ class Deconvolver:
         return self.networks.g(np.concatenate([np.clip(middle, -0.5, 1.5), told], 1))
 
 
-def _grey(x: np.ndarray, name: str = "srgb") -> np.ndarray:
+def as_grey(x: np.ndarray, name: str = "srgb") -> np.ndarray:
     """Return the luminance of (1, 3, H, W), clipped, in light `name`."""
     return light.into(light.luminance(np.clip(x[0], 0, 1)), name)
 

@@ -170,7 +170,8 @@ def write_tiff(picture: Picture, keep: Keepsakes, file: Any) -> list[str]:
             tags.tagtype[tag], tags[tag] = 7, content
     dropped = _copy_exif(keep.exif, tags) if keep.exif else 0
     file.write(b"II*\0" + struct.pack("<I", 8) + tags.tobytes(8))
-    file.writelines(strips)
+    for strip in strips:
+        file.write(strip)
     return [f"damaged entries of the EXIF ({dropped})"] if dropped else []
 
 

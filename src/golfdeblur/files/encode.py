@@ -23,13 +23,23 @@ OPAQUE = {"JPEG", "PPM"}
 """Formats without alpha."""
 
 
+class _WithoutNumber:
+    """An open file whose number Pillow does not see: it would take a short write, on a full disk, for a whole one."""
+
+    def __init__(self, file: Any) -> None:
+        self.write, self.seek, self.tell = file.write, file.seek, file.tell
+        self.flush, self.truncate = file.flush, file.truncate
+
+
 def encode(picture: Picture, file: Any, kind: str) -> list[str]:
     """Write `picture` to an open file in format `kind`, and return in words what that cannot hold."""
+    file = _WithoutNumber(file)
     keep, notes = fitting.fitted(picture.keep, kind)
     if kind == "TIFF":
         return notes + deep.write_tiff(picture, keep, file)
     if kind == "PNG":
-        file.writelines(chunks.joined(_png(picture), _png_chunks(keep)))
+        for part in chunks.joined(_png(picture), _png_chunks(keep)):
+            file.write(part)
         return notes
     if picture.bits == 16:
         picture = picture.in_8_bits()
@@ -44,6 +54,10 @@ def encode(picture: Picture, file: Any, kind: str) -> list[str]:
     out.info.clear()  # what Pillow would take from there is given below
     if kind == "JPEG":
         _write_jpeg(out, file, keep, picture.layout)
+    elif kind == "JPEG2000":  # its encoder tries for ever where a write fails
+        buffer = io.BytesIO()
+        out.save(buffer, kind, **_options(keep, kind))
+        file.write(buffer.getbuffer())
     else:
         out.save(file, kind, **_options(keep, kind))
     return notes

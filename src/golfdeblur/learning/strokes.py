@@ -160,7 +160,7 @@ def random_kernel(generator: torch.Generator) -> Tensor:
     margin = (side - len(kernel)) // 2  # below 0 it cuts
     kernel = nf.pad(kernel, (margin,) * 4)
     if _draw(generator) < 0.3:
-        kernel = _soft(kernel, 0.3 + 0.5 * _draw(generator))
+        kernel = soft(kernel, 0.3 + 0.5 * _draw(generator))
     return kernel / kernel.sum()
 
 
@@ -171,12 +171,12 @@ def disturbed(kernel: Tensor, generator: torch.Generator) -> Tensor:
         changed = kernel * (1 + wrong).clamp(min=0)
         kernel = changed if changed.sum() > 0 else kernel
     if _draw(generator) < 0.5:
-        kernel = _soft(kernel, 0.3 + 0.9 * _draw(generator))
+        kernel = soft(kernel, 0.3 + 0.9 * _draw(generator))
     if _draw(generator) < 0.3:
         kernel = _moved(kernel, 1.4 * torch.rand(2, generator=generator) - 0.7)
     if _draw(generator) < 0.3:
         stray = torch.rand(kernel.shape, generator=generator)
-        stray = _soft(stray * (stray > 0.995), 0.8)
+        stray = soft(stray * (stray > 0.995), 0.8)
         share = 0.1 * _draw(generator)
         kernel = kernel + share * stray * kernel.sum() / stray.sum().clamp(min=1e-6)
     kernel = torch.where(kernel < (0.02 + 0.06 * _draw(generator)) * kernel.max(), 0.0, kernel)
@@ -197,7 +197,8 @@ def _as_stored(sharp: Tensor, kernel: Tensor, generator: torch.Generator) -> Ten
     return (255 * y).round() / 255
 
 
-def _soft(kernel: Tensor, sigma_px: float) -> Tensor:
+def soft(kernel: Tensor, sigma_px: float) -> Tensor:
+    """Return a (K, K) kernel blurred by a Gaussian of seven taps."""
     taps = torch.exp(-0.5 * (torch.arange(-3, 4) / sigma_px) ** 2)
     taps = taps / taps.sum()
     rows = nf.conv2d(kernel[None, None], taps.view(1, 1, 1, -1), padding=(0, 3))
