@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from golfdeblur import evaluate, metrics
+from golfdeblur.deconvolution import pyramid
 from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.errors import DataError, ImageError
 from golfdeblur.experiments import rivals
-from golfdeblur.experiments.rivals import dark_channel, hyper_laplacian, pyramid, richardson_lucy
+from golfdeblur.experiments.rivals import dark_channel, hyper_laplacian, richardson_lucy
 
 from .test_cli import fails, golf
 from .test_deconvolution import blurred, drawn, hand_shake

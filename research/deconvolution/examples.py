@@ -23,7 +23,7 @@ import torch.nn.functional as nf
 from torch import Tensor
 
 import golfdeblur
-from golfdeblur.deconvolution import estimation, light
+from golfdeblur.deconvolution import estimation, light, pyramid
 from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.engine import scales
 from golfdeblur.engine.deconvolving import Deconvolution, Deconvolver, as_grey
@@ -34,8 +34,8 @@ SIDES_PX = {256: 0.55, 320: 0.30, 448: 0.15}
 SMALLEST_PX = 512
 EXTENT_PX, RADIUS_PX = (5.0, 55.0), (2.0, 10.0)
 KINDS = {"shaken": 0.56, "text": 0.08, "defocused": 0.06, "sharp": 0.08, "moving": 0.22}
-CANDIDATES = {"classic": 0.35, "disturbed": 0.45, "true": 0.12}
-"""How often, beside K's kernel: that of edges alone, the true one with a reading's errors, the true one."""
+CANDIDATES = {"K": 0.5, "blind": 0.6, "disturbed": 0.25, "true": 0.12}
+"""How often: K's kernel, that of y alone and what K makes of it, the true one with a reading's errors, the true one."""
 
 REDUCED, MOST_REDUCED, SOFT, GREY, WRONG_LIGHT, CLIPPED, QUIET = 0.5, 1.8, 0.3, 0.15, 0.2, 0.2, 0.15
 CAMERA = camera.CameraConfig(iso=(50.0, 6400.0), jpeg=0.6, sharpened=0.15, denoised=0.2)
@@ -156,16 +156,17 @@ class Windows:
 
 def candidates(windows: Windows, window: Window, reader: estimation.Reader, maps: np.ndarray, x0: np.ndarray) -> dict:
     """Return taps by where they come from."""
-    found = {"K": reader.found(maps, x0)}
-    true = None if window.kernel is None else window.kernel.numpy()
+    found = {}
     for name, share in CANDIDATES.items():
         if windows.draw() >= share:
             continue
-        if name == "classic":
-            found[name] = estimation.read_taps(x0, reader.y, SIDE)
-        elif true is not None:
-            given = strokes.disturbed(window.kernel, windows.generator).numpy() if name == "disturbed" else true
-            found[name] = estimation.placed(given, x0, reader.y)
+        if name == "K":
+            found[name] = reader.found(maps, x0)
+        elif name == "blind":
+            found[name] = estimation.placed(pyramid.read_taps(reader.y, SIDE), x0, reader.y)
+        elif window.kernel is not None:
+            given = strokes.disturbed(window.kernel, windows.generator) if name == "disturbed" else window.kernel
+            found[name] = estimation.placed(given.numpy(), x0, reader.y)
     return found
 
 
@@ -196,16 +197,21 @@ def main(source: Path, out: Path, minutes: float, seed: int, split: str) -> None
         reader = estimation.Reader(as_grey(y, name), strokes_of.noise, model.stroke.finder)
         first = reader.first_maps(as_grey(x0, name), as_grey(model.f(half), name), as_grey(half, name))
         planes = [light.luminance(p[0]) for p in (np.clip(x0, 0, 1), y, sharp)]
-        for what, taps in candidates(windows, window, reader, first, as_grey(x0, name)).items():
+        todo = candidates(windows, window, reader, first, as_grey(x0, name))
+        while todo:
+            what, taps = todo.popitem()
             x1 = strokes_of.window(y, x0, Kernel(taps, name))
             made, again = light.luminance(x1[0]), light.luminance(model.f(x1)[0])
             seen = np.stack([planes[0], made - planes[0], planes[1] - planes[0], again - made])
+            following = reader.next_maps(as_grey(x1, name), taps)
+            if what == "blind":
+                todo["again"] = reader.found(following, as_grey(x1, name))
             written = {
                 "seen": seen.astype(np.float16),
                 "before": error(planes[0], planes[2]),
                 "after": error(made, planes[2]),
                 "first": first.astype(np.float16),
-                "next": reader.next_maps(as_grey(x1, name), taps).astype(np.float16),
+                "next": following.astype(np.float16),
                 "kernel": np.zeros((0, 0)) if not right else window.kernel.numpy().astype(np.float16),
             }
             np.savez(out / f"{seed}-{index:05}-{window.kind}-{what}.npz", **written)

@@ -57,12 +57,14 @@ class Finder(nn.Module):
 
 def load(folder: Path) -> tuple[Tensor, Tensor]:
     """Return the maps of both readings and the kernels of all examples that have one."""
-    maps, wanted = [], []
+    maps, wanted, windows = [], [], set()
     for path in sorted(folder.glob("*.npz")):
         example = np.load(path)
         if not example["kernel"].size:
             continue
-        readings = ("first", "next") if path.stem.endswith("-K") else ("next",)  # the first is the same for all kernels
+        window = path.stem.rpartition("-")[0]
+        readings = ("next",) if window in windows else ("first", "next")  # the first is the same for all its kernels
+        windows.add(window)
         maps += [example[reading] for reading in readings]
         wanted += [example["kernel"]] * len(readings)
     kernels = torch.from_numpy(np.array(wanted)).float()

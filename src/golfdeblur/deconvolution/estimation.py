@@ -1,9 +1,7 @@
 """Read the kernel k from a sharper picture x and the blurry y: k * x = y, where x has edges that can be trusted.
 
-Least squares on gradients, k = argmin sum_d |d_d s * k - d_d y|^2 + gamma |k|^2, s being the strong edges of x; between
-two readings the picture is deconvolved with the last kernel and its weak gradients flattened.
-Sources: Cho, Lee, "Fast motion deblurring" (2009), for the least squares on strong edges; Xu, Zheng, Jia, "Unnatural
-L0 sparse representation" (2013), for the flattening.
+Least squares on gradients, k = argmin sum_d |d_d s * k - d_d y|^2 + gamma |k|^2, s being the strong edges of x.
+Source: Cho, Lee, "Fast motion deblurring" (2009). A network then makes a kernel of what the least squares see.
 """
 
 from __future__ import annotations
@@ -14,17 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from golfdeblur.deconvolution import fourier
-from golfdeblur.deconvolution.data_term import DataTerm, total_variation
 
 EDGES_PER_PX = 60
 """So many of the strongest gradients of each of four directions are trusted, for each pixel of the kernel's side."""
 
-LOOSER = 1.1
-"""After each reading the least gradient that is trusted is divided by this."""
-
 GAMMA = 2.0
-FLATTENING = 4e-3
-FLATTENING_GROWTH, FLATTENING_END = 2.8, 1e3
 TV_WEIGHT = 2e-3
 CUT, CUT_FOUND = 0.05, 0.03
 """Taps below this share of the highest are noise: of a least squares' kernel, and of one that a network found."""
@@ -32,7 +24,6 @@ CUT, CUT_FOUND = 0.05, 0.03
 SMALLEST_PART = 0.1
 """Taps that hang together but hold less than this share of the light are noise."""
 
-READINGS, REFINING_READINGS = 4, 2
 CONJUGATE_GRADIENTS = 25
 
 FINDER_PX, FINDER_NOISE_SCALE = 51, 20.0
@@ -43,8 +34,8 @@ MIDDLE_PX = 3.0
 
 
 @dataclass
-class _Window:
-    """The blurry plane, wrapped, with the spectra of its gradients."""
+class Window:
+    """A blurry plane, wrapped, with the spectra of its gradients."""
 
     y: np.ndarray
     side: int
@@ -53,7 +44,8 @@ class _Window:
     spectra: list[np.ndarray]
 
     @classmethod
-    def of(cls, y: np.ndarray, side: int) -> _Window:
+    def of(cls, y: np.ndarray, side: int) -> Window:
+        """Return the window of a plane (H, W) for a kernel of that side."""
         wrapped = fourier.continued(y, 2 * side)
         inside = np.zeros(wrapped.shape, np.float32)
         inside[: y.shape[0] - 1, : y.shape[1] - 1] = 1
@@ -61,33 +53,12 @@ class _Window:
         return cls(y, side, wrapped, inside, spectra)
 
     def edges(self, x: np.ndarray) -> list[np.ndarray]:
+        """Return the differences of a wrapped plane to the next column and row, those inside of y."""
         return [d * self.inside for d in fourier.gradient(x)]
 
     def continued(self, x: np.ndarray) -> np.ndarray:
+        """Return a plane of y's size, clipped and wrapped."""
         return fourier.continued(np.clip(x[: self.y.shape[0], : self.y.shape[1]], 0, 1), 2 * self.side)
-
-
-def read_taps(
-    x: np.ndarray, y: np.ndarray, side: int, *, first: np.ndarray | None = None, noise: float = 0.0
-) -> np.ndarray:
-    """Return the taps, (side, side) float32 of sum 1, of the kernel that blurs `x` to `y`, (H, W) planes in [0, 1].
-
-    `side` is odd. The taps lie so that the restored picture lies where `x` does. With `first`, the taps of a guess,
-    two readings refine that; otherwise four begin with the edges of `x`. `noise` is the standard deviation in `y`.
-    """
-    window = _Window.of(y, side)
-    sharpened = window.continued(x) if first is None else _flattened(window, first)
-    threshold, taps = None, np.empty(0)
-    readings = READINGS if first is None else REFINING_READINGS
-    for reading in range(readings):
-        edges, threshold = _strong(window.edges(sharpened), EDGES_PER_PX * side, threshold)
-        taps = tidied(_least_squares(window, edges))
-        if reading < readings - 1:
-            sharpened = _flattened(window, taps)
-        threshold /= LOOSER
-    restored = total_variation(y, taps, max(TV_WEIGHT / 2, 0.25 * noise) if noise else TV_WEIGHT)
-    taps = tidied(_least_squares(window, window.edges(window.continued(restored))))
-    return placed(taps, x, y)
 
 
 class Reader:
@@ -102,7 +73,7 @@ class Reader:
 
     def __init__(self, y: np.ndarray, noise: float, finder: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
         self.y, self.finder = y, finder
-        self.window = _Window.of(y, FINDER_PX)
+        self.window = Window.of(y, FINDER_PX)
         power = sum(s.real**2 + s.imag**2 for s in self.window.spectra)
         self._known = [
             _scaled(_correlation(power, self.window.wrapped.shape, FINDER_PX // 2)),
@@ -114,7 +85,7 @@ class Reader:
         """Return the maps of F's result `x0`, and of F's result and y at half the size, (5, n, n) float32."""
         small = FINDER_PX // 4 * 2 + 1
         self._of_f = _scaled(_at_once(self.window, x0))
-        half = _scaled(enlarged(np.maximum(_at_once(_Window.of(y_half, small), x_half), -1), FINDER_PX))
+        half = _scaled(enlarged(np.maximum(_at_once(Window.of(y_half, small), x_half), -1), FINDER_PX))
         return np.stack([self._of_f, half, *self._known, np.zeros_like(half)]).astype(np.float32)
 
     def next_maps(self, x: np.ndarray, taps: np.ndarray) -> np.ndarray:
@@ -149,9 +120,8 @@ def enlarged(taps: np.ndarray, side: int) -> np.ndarray:
     return made / made.sum()
 
 
-def _at_once(window: _Window, x: np.ndarray) -> np.ndarray:
-    edges, _ = _strong(window.edges(window.continued(x)), EDGES_PER_PX * window.side, None)
-    return _least_squares(window, edges)
+def _at_once(window: Window, x: np.ndarray) -> np.ndarray:
+    return least_squares(window, strong(window.edges(window.continued(x)), EDGES_PER_PX * window.side))
 
 
 def _scaled(plane: np.ndarray) -> np.ndarray:
@@ -161,19 +131,18 @@ def _scaled(plane: np.ndarray) -> np.ndarray:
     return np.clip(plane / max(float(plane[outside].max()), 1e-9), -1, 3)
 
 
-def _strong(edges: Sequence[np.ndarray], count: int, threshold: float | None) -> tuple[list[np.ndarray], float]:
-    """Keep the edges above `threshold`, or the `count` strongest of each of four directions; return it too."""
+def strong(edges: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """Keep the `count` strongest edges of each of four directions, and all that are as strong."""
     across, down = edges
     power = across**2 + down**2
-    if threshold is None:
-        octant = np.minimum((np.arctan2(down, across) % np.pi / (np.pi / 4)).astype(int), 3)
-        of_each = [power[octant == direction] for direction in range(4)]
-        threshold = min(float(np.sort(p)[-min(count + 1, p.size)]) if p.size else 0.0 for p in of_each)
+    octant = np.minimum((np.arctan2(down, across) % np.pi / (np.pi / 4)).astype(int), 3)
+    of_each = [power[octant == direction] for direction in range(4)]
+    threshold = min(float(np.sort(p)[-min(count + 1, p.size)]) if p.size else 0.0 for p in of_each)
     kept = power >= min(threshold, float(power.max()))
-    return [across * kept, down * kept], threshold
+    return [across * kept, down * kept]
 
 
-def _least_squares(window: _Window, edges: Sequence[np.ndarray]) -> np.ndarray:
+def least_squares(window: Window, edges: Sequence[np.ndarray]) -> np.ndarray:
     """Return k = argmin sum |edges * k - gradients of y|^2 + GAMMA |k|^2, by conjugate gradients on correlations."""
     spectra = [fourier.transform(edge) for edge in edges]
     shape, side = window.wrapped.shape, window.side
@@ -209,20 +178,6 @@ def _correlation(spectrum: np.ndarray, shape: tuple[int, ...], reach: int) -> np
     plane = np.fft.irfft2(spectrum, s=shape)
     places = np.arange(-reach, reach + 1)
     return plane[places[:, None] % shape[0], places[None, :] % shape[1]].astype(float)
-
-
-def _flattened(window: _Window, taps: np.ndarray) -> np.ndarray:
-    """Deconvolve the window with `taps` and an L0 prior on its gradients: few edges, and those steep."""
-    term = DataTerm(window.y, taps, margin=window.side)
-    laplacian = fourier.gradient_power(term.wrapped_shape)
-    z, penalty = term.y, 2 * FLATTENING
-    while penalty < FLATTENING_END:
-        across, down = fourier.gradient(z)
-        kept = across**2 + down**2 >= FLATTENING / penalty
-        pulled = fourier.transform(fourier.gradient_adjoint(across * kept, down * kept))
-        z = term.solve(np.float32(penalty) * laplacian, np.float32(penalty) * pulled)
-        penalty *= FLATTENING_GROWTH
-    return z
 
 
 def tidied(taps: np.ndarray, cut: float = CUT) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from golfdeblur import golf
-from golfdeblur.deconvolution import estimation, fourier, light, uniformity
+from golfdeblur.deconvolution import estimation, fourier, light, pyramid, uniformity
 from golfdeblur.deconvolution.data_term import DataTerm, noise_level, total_variation
 from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.deconvolution.uniformity import Explanation
@@ -28,9 +28,6 @@ WINDOW_PX = 512
 WINDOW_STEP_PX = 32
 EDGE_CAP = 0.02
 """The most that one pixel's squared gradient counts for, so that a few lights do not decide where to look."""
-
-READINGS = 3
-"""So often a kernel is read: from F's result, and then from what the last one made of it."""
 
 HOPELESS_DB = -1.0
 """Where the judge expects less than this of the first reading, there is no second one unless it is asked for."""
@@ -139,21 +136,33 @@ class Deconvolver:
         return best
 
     def _tried(self, name: str, y: np.ndarray, x0: np.ndarray) -> Iterator[Explanation]:
-        """Yield kernels that may blur x0 to y, (1, 3, H, W), in light `name`: as found first, and from what it made."""
-        if self.networks.finder is None or min(y.shape[2:]) < 2 * estimation.FINDER_PX:
-            side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)
-            yield self._judged(estimation.read_taps(as_grey(x0, name), as_grey(y, name), side), name, y, x0)[0]
-            return
-        small = scales.half(y, multiple=2)
-        sharper, blurry, *halves = (as_grey(p, name) for p in (x0, y, self.f(small), small))
-        reader = estimation.Reader(blurry, self.noise, self.networks.finder)
-        taps = np.empty(0)
-        for reading in range(READINGS):
-            maps = reader.next_maps(sharper, taps) if reading else reader.first_maps(sharper, *halves)
-            taps = reader.found(maps, sharper)
-            judged, made = self._judged(taps, name, y, x0)
+        """Yield kernels that may blur x0 to y, (1, 3, H, W), in light `name`, the soonest found first.
+
+        One from F's result, one from y alone, and of both what the network makes of the stroke with the last.
+        """
+        side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)
+        sharper, blurry = as_grey(x0, name), as_grey(y, name)
+        reader: estimation.Reader | None = None
+        if self.networks.finder is not None and side == SIDE_PX:
+            small = scales.half(y, multiple=2)
+            reader = estimation.Reader(blurry, self.noise, self.networks.finder)
+            maps = reader.first_maps(sharper, as_grey(self.f(small), name), as_grey(small, name))
+            judged, made = self._judged(reader.found(maps, sharper), name, y, x0)
             yield judged
-            sharper = as_grey(made, name)
+            yield self._again(reader, judged, made, y, x0)
+        taps = estimation.placed(pyramid.read_taps(blurry, side), sharper, blurry)
+        judged, made = self._judged(taps, name, y, x0)
+        yield judged
+        if reader is not None:
+            yield self._again(reader, judged, made, y, x0)
+
+    def _again(
+        self, reader: estimation.Reader, last: Explanation, made: np.ndarray, y: np.ndarray, x0: np.ndarray
+    ) -> Explanation:
+        """Read the kernel again from what a stroke made with the last."""
+        sharper = as_grey(made, last.kernel.light)
+        taps = reader.found(reader.next_maps(sharper, last.kernel.taps), sharper)
+        return self._judged(taps, last.kernel.light, y, x0)[0]
 
     def _judged(self, taps: np.ndarray, name: str, y: np.ndarray, x0: np.ndarray) -> tuple[Explanation, np.ndarray]:
         """Make a stroke of the window with these taps, and ask F, the edges and the judge what they think of it."""

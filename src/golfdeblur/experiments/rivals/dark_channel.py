@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from golfdeblur.deconvolution import pyramid
 from golfdeblur.deconvolution.data_term import DataTerm
-from golfdeblur.experiments.rivals import l0, pyramid
+from golfdeblur.experiments.rivals import l0
 
 PATCH_PX = 35
 GROWTH, END = 4.0, 8.0
@@ -22,12 +23,12 @@ def read_taps(y: np.ndarray, side: int) -> np.ndarray:
 
 
 def _guess(window: pyramid.Window, taps: np.ndarray, edges: pyramid.Edges, done: int) -> pyramid.Edges:
-    term, weight = DataTerm(window.y, taps, margin=window.side), l0.weight(done)
+    term, weight = DataTerm(window.y, taps, margin=window.side), pyramid.weight(done)
     z, penalty = term.y, weight / _contrast(window.y)
     while penalty < END:
-        z = l0.flattened(term, weight, near=darkened(z, weight / penalty), pull=penalty, growth=GROWTH)
+        z = pyramid.flattened(term, weight, near=darkened(z, weight / penalty), pull=penalty, growth=GROWTH, end=l0.END)
         penalty *= GROWTH
-    return l0.trusted(window, z)
+    return pyramid.trusted(window, z)
 
 
 def darkened(x: np.ndarray, limit: float) -> np.ndarray:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from golfdeblur.deconvolution import fourier
+from golfdeblur.deconvolution import fourier, pyramid
 from golfdeblur.deconvolution.data_term import soft_threshold
-from golfdeblur.experiments.rivals import pyramid
 
 ROUNDS, OUTER, INNER = 21, 2, 2
 WEIGHT, STEP = 100.0, 1e-3

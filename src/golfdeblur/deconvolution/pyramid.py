@@ -1,8 +1,10 @@
 """Read a kernel from the blurry picture alone, from coarse to fine, as the blind methods of 2011 to 2016 all do.
 
 At each size the picture's sharp edges are guessed with the last kernel, and the kernel is read from them again; so it
-grows from a few pixels to its whole size. What differs between the methods is how they guess the edges.
-Constants: the programs that Pan, Hu, Su and Yang published with their papers.
+grows from a few pixels to its whole size. What differs between the methods is how they guess the edges: here few edges,
+and those steep, in few rounds and coarse half-quadratic steps (`experiments.rivals.l0` takes as many as its source).
+Source: Xu, Zheng, Jia, "Unnatural L0 sparse representation for natural image deblurring" (CVPR 2013); the constants
+are of the programs that Pan, Hu, Su and Yang published with their papers.
 """
 
 from __future__ import annotations
@@ -13,12 +15,20 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from golfdeblur.deconvolution import estimation
-from golfdeblur.deconvolution.estimation import _Window as Window
+from golfdeblur.deconvolution import estimation, fourier
+from golfdeblur.deconvolution.data_term import DataTerm
+from golfdeblur.deconvolution.estimation import Window
 
 SHRINKING = 2**-0.5
 COARSEST_PX = 5
 """The kernel's side at the smallest size, at least."""
+
+ROUNDS = 3
+WEIGHT, LESS, LEAST_WEIGHT = 4e-3, 1.1, 1e-4
+"""Of the L0 prior, at first; it is divided by LESS after every round."""
+
+GROWTH, END = 2.8, 1e3
+"""Of the penalty that couples the gradients to those that are kept."""
 
 Edges = Sequence[np.ndarray]
 """Differences to the next column and to the next row, (H, W) each."""
@@ -27,7 +37,12 @@ Guess = Callable[[Window, np.ndarray, Edges, int], Edges]
 """The sharp edges by the window, the kernel, the last edges and the number of the round."""
 
 
-def read_taps(y: np.ndarray, side: int, guess: Guess, *, rounds: int) -> np.ndarray:
+def steep(window: Window, taps: np.ndarray, edges: Edges, done: int) -> Edges:
+    """Guess that there are few edges, and those steep."""
+    return trusted(window, flattened(DataTerm(window.y, taps, margin=window.side), weight(done)))
+
+
+def read_taps(y: np.ndarray, side: int, guess: Guess = steep, *, rounds: int = ROUNDS) -> np.ndarray:
     """Return the kernel of `y`, a plane in [0, 1]: (side, side) of sum 1, its light in the middle; `side` is odd."""
     taps = np.array([[0.5, 0.5]])
     edges: Edges = ()
@@ -39,9 +54,40 @@ def read_taps(y: np.ndarray, side: int, guess: Guess, *, rounds: int) -> np.ndar
         edges = window.edges(window.wrapped) if not done else _enlarged(edges, window)
         for _ in range(rounds):
             edges = guess(window, taps, edges, done)
-            taps = _centred(estimation.tidied(estimation._least_squares(window, edges)))
+            taps = _centred(estimation.tidied(estimation.least_squares(window, edges)))
             done += 1
     return taps
+
+
+def weight(done: int) -> float:
+    """Return the weight of the prior after so many rounds."""
+    return max(WEIGHT / LESS**done, LEAST_WEIGHT)
+
+
+def trusted(window: Window, x: np.ndarray) -> Edges:
+    """Return the edges of a wrapped plane that are strong enough to be trusted."""
+    return estimation.strong(window.edges(x), estimation.EDGES_PER_PX * window.side)
+
+
+def flattened(
+    term: DataTerm,
+    weight: float,
+    *,
+    near: np.ndarray | None = None,
+    pull: float = 0,
+    growth: float = GROWTH,
+    end: float = END,
+) -> np.ndarray:
+    """Return argmin |k * z - y|^2 + `weight` |grad z|_0 + `pull` |z - near|^2, a wrapped plane."""
+    laplacian, z, penalty = fourier.gradient_power(term.wrapped_shape), term.y, 2 * weight
+    pulled_near = 0 if near is None else np.float32(pull) * fourier.transform(near)
+    while penalty < end:
+        across, down = fourier.gradient(z)
+        kept = across**2 + down**2 >= weight / penalty
+        pulled = np.float32(penalty) * fourier.transform(fourier.gradient_adjoint(across * kept, down * kept))
+        z = term.solve(np.float32(penalty) * laplacian + np.float32(pull), pulled + pulled_near)
+        penalty *= growth
+    return z
 
 
 def _scales(side: int) -> Iterator[float]:
