@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 import golfdeblur
 from golfdeblur import metrics
 from golfdeblur.deconvolution.kernel import Kernel
-from golfdeblur.engine.deconvolving import Deconvolution
 from golfdeblur.files import image
 from golfdeblur.learning import blur, uniform
 
@@ -37,9 +36,9 @@ def main() -> None:
     model = golfdeblur.load()
     shown = {
         "shaken": y,
-        "golf deblur": model.deblur(y),
-        "--blur shake": model.deblur(y, deconvolution=Deconvolution()),
-        "--kernel, the true one": model.deblur(y, deconvolution=Deconvolution(Kernel(taps.numpy(), "linear"))),
+        "--blur scene: F alone": model.deblur(y, blur="scene"),
+        "--blur shake": model.deblur(y, blur="shake"),
+        "--kernel, the true one": model.deblur(y, kernel=Kernel(taps.numpy(), "linear")),
         "truth": sharp,
     }
     width, height = CROP[2] - CROP[0], CROP[3] - CROP[1]
