@@ -128,25 +128,29 @@ class Deconvolver:
         y, before = (np.ascontiguousarray(p[:, :, window[0], window[1]]) for p in (self.y, x0))
         lights = light.LIGHTS if self.asked.light == "auto" else (self.asked.light,)
         best: Explanation | None = None
-        for tried in zip(*(self._tried(name, y, before) for name in lights), strict=True):
+        small = scales.half(y, multiple=2)
+        halves = self.f(small), small
+        for tried in zip(*(self._tried(name, y, before, halves) for name in lights), strict=True):
             best = max((each for each in (best, *tried) if each is not None), key=lambda each: each.merit)
             if self.asked.decides and best.merit < HOPELESS_DB:
                 break
         assert best is not None
         return best
 
-    def _tried(self, name: str, y: np.ndarray, x0: np.ndarray) -> Iterator[Explanation]:
+    def _tried(
+        self, name: str, y: np.ndarray, x0: np.ndarray, halves: tuple[np.ndarray, np.ndarray]
+    ) -> Iterator[Explanation]:
         """Yield kernels that may blur x0 to y, (1, 3, H, W), in light `name`, the soonest found first.
 
-        One from F's result, one from y alone, and of both what the network makes of the stroke with the last.
+        `halves` are F's result and y at half the size.
+        One kernel is from F's result, one from y alone; of both there is what the network makes of their stroke.
         """
         side = min(SIDE_PX, (min(y.shape[2:]) - 1) // 2 * 2 + 1)
         sharper, blurry = as_grey(x0, name), as_grey(y, name)
         reader: estimation.Reader | None = None
-        if self.networks.finder is not None and side == SIDE_PX:
-            small = scales.half(y, multiple=2)
+        if self.networks.finder is not None and min(y.shape[2:]) >= 2 * estimation.FINDER_PX:
             reader = estimation.Reader(blurry, self.noise, self.networks.finder)
-            maps = reader.first_maps(sharper, as_grey(self.f(small), name), as_grey(small, name))
+            maps = reader.first_maps(sharper, *(as_grey(p, name) for p in halves))
             judged, made = self._judged(reader.found(maps, sharper), name, y, x0)
             yield judged
             yield self._again(reader, judged, made, y, x0)
