@@ -305,6 +305,20 @@ def test_what_training_draws_depends_on_the_patches_alone() -> None:
     assert not torch.equal(one.y, strokes.photographed(patches.flip(3)).y.flip(3))
 
 
+def test_patches_get_other_colours_and_g_keeps_pure_ones() -> None:
+    torch = pytest.importorskip("torch")
+    from golfdeblur.learning import strokes
+
+    generator, patch = torch.Generator().manual_seed(0), torch.rand(3, 50, 60, generator=torch.Generator())
+    made = [strokes.recoloured(patch, generator) for _ in range(200)]
+    assert 0.25 < np.mean([not torch.equal(x, patch) for x in made]) < 0.5
+    assert all(x.shape == patch.shape and 0 <= x.min() <= x.max() <= 1 for x in made)
+    for colour in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1)):
+        flat = np.broadcast_to(np.array(colour, np.float32)[None, :, None, None], (1, 3, 64, 64))
+        out = load().stroke.g(np.concatenate([flat, np.full((1, 1, 64, 64), 0.1, np.float32)], 1))
+        assert abs(out - flat)[..., 8:-8, 8:-8].max() < 0.02, colour
+
+
 def test_parts_equal_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     from golfdeblur.engine import deconvolving
 
@@ -341,6 +355,7 @@ def test_strokes_with_a_given_kernel_settle_and_repeat_exactly() -> None:
     first = list(model.restore_each(picture, deconvolution=asked))
     assert [r.kernel is None for r in first] == [True, False, False, False]
     assert first[-1].changes[1] > first[-1].changes[2] > first[-1].changes[3]
+    assert len(list(model.restore_each(picture, deconvolution=asked, steps=9))) == 1 + golf_rules.LAST_STROKE
     again = model.restore(picture, deconvolution=asked)
     assert (again.picture.colour == first[-1].picture.colour).all()
 

@@ -1,4 +1,4 @@
-"""F alone, `--blur auto`, `--blur shake` and, where kernel/ has it, the true kernel, on folders of pairs.
+"""F alone, `--blur auto` and, where there is a kernel/, `--blur shake` and the true kernel, on folders of pairs.
 
     python research/deconvolution/shake.py OUT.json BEST_SHIFT_PX EVERY FOLDER...
 
@@ -34,18 +34,17 @@ for folder in map(Path, folders):
         blurry, sharp = image.read_rgb8(blurry_path), image.read_rgb8(sharp_path)
 
         picture, like = as_picture(blurry)
-        strokes = [like(r.picture) for r in model.restore_each(picture, deconvolution=model.deconvolution("shake"))]
-        explanation = model.restore(picture, deconvolution=model.deconvolution("auto")).explanation
-        row = {
-            "name": name,
-            "input": psnr(blurry, sharp),
-            "F": psnr(strokes[0], sharp),
-            "shake": psnr(strokes[-1], sharp),
-        }
-        row["strokes"] = [psnr(x, sharp) for x in strokes]
-        row |= {"accepted": explanation.uniform, "expected": explanation.gain_db, "px": explanation.kernel.extent_px}
-        row["auto"] = row["shake"] if explanation.uniform else row["F"]
         taps = folder / "kernel" / f"{Path(name).stem}.npy"
+        row = {"name": name, "input": psnr(blurry, sharp)}
+        made = list(model.restore_each(picture, deconvolution=model.deconvolution("auto")))
+        row |= {"F": psnr(like(made[0].picture), sharp), "auto": psnr(like(made[-1].picture), sharp)}
+        found = made[-1].explanation
+        if (folder / "kernel").is_dir():
+            if not found.uniform:
+                made = list(model.restore_each(picture, deconvolution=model.deconvolution("shake")))
+            row["strokes"] = [psnr(like(r.picture), sharp) for r in made]
+            row["shake"] = row["strokes"][-1]
+        row |= {"accepted": found.uniform, "expected": found.gain_db, "px": found.kernel.extent_px}
         if taps.exists():
             known = Kernel(np.load(taps), facts.get(Path(name).stem, {}).get("light", "srgb"))
             row["true"] = psnr(model.deblur(blurry, kernel=known), sharp)

@@ -33,6 +33,9 @@ NEARNESS_GROWTH = 3.0
 """Every stroke holds so much more firmly to the one before: strokes get finer, and settle."""
 
 
+LAST_STROKE = 5
+"""Strokes with a data term end here: G was trained through as many (eq. 4), and more of them drift away again."""
+
 LEVEL_SCALE = 10.0
 """G is told the level of noise times this, so that it is as large as pixels are."""
 

@@ -103,8 +103,13 @@ class Deconvolver:
         self._stroke = 0
 
     def __call__(self, x: np.ndarray) -> np.ndarray | None:
-        """Return the next iterate after `x`, of its shape, not clipped; None where a kernel is not to be trusted."""
+        """Return the next iterate after `x`, of its shape, not clipped.
+
+        None where a kernel is not to be trusted, and after golf.LAST_STROKE.
+        """
         self._stroke += 1
+        if self._stroke > golf.LAST_STROKE:
+            return None
         if self.kernel is None:
             self.explanation = self.explained(x)
             if self.asked.decides and not self.explanation.uniform:

@@ -20,9 +20,10 @@ from golfdeblur.deconvolution.kernel import Kernel
 from golfdeblur.engine.deconvolving import Deconvolution, Deconvolver
 from golfdeblur.experiments import known_kernel, pictures
 from golfdeblur.experiments.report import Result, Settings, Table
-from golfdeblur.golf import STOP_BELOW
+from golfdeblur.golf import LAST_STROKE, STOP_BELOW
 from golfdeblur.model import load
 from golfdeblur.runtimes import Network
+from golfdeblur.weights import find_weights
 
 STEPS = 10
 MOST_IMAGES = 40
@@ -35,8 +36,9 @@ DIRECTION = 0.1
 
 
 def run(settings: Settings) -> Result:
-    """Follow ten corrections on every pair."""
-    steps = 3 if settings.quick else STEPS
+    """Follow ten corrections on every pair, five of a model with a data term."""
+    most = STEPS if find_weights(settings.model).stroke is None else LAST_STROKE
+    steps = 3 if settings.quick else most
     traces = [_trace(*case, steps) for case in _cases(settings)]
     means = {key: np.mean([t[key] for t in traces], axis=0) for key in traces[0]}
     errors = np.array([t["squared_error"] for t in traces])

@@ -31,6 +31,10 @@ SHARES = {"none": 0.06, "disc": 0.08, "hook": 0.11, "particle": 0.15, "waves": 0
 LINEAR, EXACT = 0.5, 0.35
 """Shares blurred in linear light, and with the true kernel."""
 
+RECOLOURED, UNRELATED, BLOCKS = 0.38, 0.06, 0.03
+"""Shares of patches with other colours; of those whose channels have nothing to do with each other; of mere blocks.
+A G that saw photographs alone bent pure green and blue, and spoilt colours that photographs do not have."""
+
 CAMERA = camera.CameraConfig(iso=(50.0, 3200.0), jpeg=0.5, sharpened=0.25, denoised=0.2)
 NOISE = (1e-3, 0.032)
 """White noise of those blurred in sRGB, of the pixel range [0, 1]."""
@@ -126,6 +130,7 @@ def photographed(sharp: Tensor) -> Case:
     What is drawn depends on the patches alone, so that a resumed run goes on as an unbroken one.
     """
     generator = seeded_generator(int(sharp.double().sum() * 1e6) % 2**31)
+    sharp = torch.stack([recoloured(patch, generator) for patch in sharp])
     batch, cut = len(sharp), slice(REACH_PX, -REACH_PX)
     kernel = torch.stack([random_kernel(generator) for _ in range(batch)]).to(sharp.device)
     linear = torch.rand(batch, generator=generator) < LINEAR
@@ -138,6 +143,22 @@ def photographed(sharp: Tensor) -> Case:
     wrong = (1 + MISJUDGED * torch.randn(batch, generator=generator)).clamp(0.5, 1.8).to(y)
     noise = (noise_levels(y) * wrong).clamp(*NOISE_LEVELS)
     return Case(y, sharp[:, :, cut, cut], torch.stack(read), linear.to(y.device), noise)
+
+
+def recoloured(patch: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a (3, H, W) patch with other, mostly stronger colours, or in most cases as it is."""
+    drawn = _draw(generator)
+    if drawn > RECOLOURED:
+        return patch
+    x = patch[torch.randperm(3, generator=generator)]
+    if drawn < UNRELATED:
+        x = torch.stack([x[0], x[1].flip(-1), x[2].flip(-2)])
+    elif drawn < UNRELATED + BLOCKS:
+        side = int(torch.randint(4, 40, (), generator=generator))
+        blocks = torch.rand(3, *(n // side + 1 for n in x.shape[1:]), generator=generator).to(x)
+        x = blocks.repeat_interleave(side, 1).repeat_interleave(side, 2)[:, : x.shape[1], : x.shape[2]]
+    grey = x.mean(0, keepdim=True)
+    return (grey + (0.5 + 3.5 * _draw(generator)) * (x - grey)).clamp(0, 1)
 
 
 def noise_levels(y: Tensor) -> Tensor:
