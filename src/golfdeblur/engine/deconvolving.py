@@ -29,7 +29,7 @@ WINDOW_STEP_PX = 32
 EDGE_CAP = 0.02
 """The most that one pixel's squared gradient counts for, so that a few lights do not decide where to look."""
 
-HOPELESS_DB = -1.0
+HOPELESS_DB = -0.5
 """Where the judge expects less than this of the first reading, there is no second one unless it is asked for."""
 
 PART_PX = 1024
