@@ -100,7 +100,8 @@ RIVALS := l0 dark-channel normalised-sparsity wiener richardson-lucy tv hyper-la
 rivals: $(VENV)/.dev
 	mkdir -p build/rivals
 	$(BIN)/python research/scripts/levin_pairs.py $(DATA) build
-	$(BIN)/golf evaluate build/levin09 --best-shift 5 --json build/rivals/levin09-fast.json --force
+	for blur in auto scene shake; do \
+	  $(BIN)/golf evaluate build/levin09 --best-shift 5 --blur $$blur --json build/rivals/levin09-fast-$$blur.json --force; done
 	for method in $(RIVALS); do \
 	  $(BIN)/golf evaluate build/levin09 --best-shift 5 --method $$method --json build/rivals/levin09-$$method.json --force; done
 	$(BIN)/python research/scripts/which_tool.py build/rivals/*.json --into README.md docs/experiments.md

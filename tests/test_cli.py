@@ -283,10 +283,10 @@ def test_a_self_ensemble_is_named_in_scores_and_tables(tmp_path: Path, photo: np
         (tmp_path / "set" / part).mkdir(parents=True)
         Image.fromarray(photo).save(tmp_path / "set" / part / "a.png")
     file = tmp_path / "scores.json"
-    done = golf("evaluate", tmp_path / "set", "-m", tiny_model, "--self-ensemble", "--json", file)
+    done = golf("evaluate", tmp_path / "set", "-m", tiny_model, "--self-ensemble", "--blur", "scene", "--json", file)
     assert done.returncode == 0, done.stderr
     assert json.loads(file.read_text())["self_ensemble"] is True
-    assert ", self-ensemble |" in golf("table", file).stdout
+    assert ", self-ensemble, scene |" in golf("table", file).stdout
     photo_file = tmp_path / "set/blur/a.png"
     fails(here("deblur", photo_file, "-m", tiny_model, "--self-ensemble", "--strokes"), "--strokes")
     out = tmp_path / "out.png"

@@ -16,7 +16,8 @@ from typing import Any
 BEGIN, END = "<!-- which blur, which tool, how many dB: begin -->", "<!-- which blur, which tool, how many dB: end -->"
 TOOLS = {
     "fast": ("`golf deblur`", "nothing"),
-    "shake": ("`golf deblur --blur shake`", "one kernel blurs all"),
+    "fast scene": ("`golf deblur --blur scene`, F alone", "nothing"),
+    "fast shake": ("`golf deblur --blur shake`", "one kernel blurs all"),
     "l0": ("`--method l0`, after Xu, Zheng, Jia 2013", "one kernel blurs all"),
     "dark-channel": ("`--method dark-channel`, after Pan et al. 2016", "one kernel blurs all"),
     "normalised-sparsity": ("`--method normalised-sparsity`, after Krishnan et al. 2011", "one kernel blurs all"),
@@ -35,8 +36,8 @@ def table(results: list[dict[str, Any]]) -> str:
         "|---" * 6 + "|",
     ]
     order = list(TOOLS)
-    for result in sorted(results, key=lambda r: (r["data"], order.index(r["model"]))):
-        name, told = TOOLS[result["model"]]
+    for result in sorted(results, key=lambda r: (r["data"], order.index(_tool(r)))):
+        name, told = TOOLS[_tool(result)]
         gains = {image["name"]: image["psnr"] - image["input"]["psnr"] for image in result["images"]}
         worst = min(gains, key=lambda image: gains[image])
         seconds = [image["seconds"] for image in result["images"] if "seconds" in image]
@@ -50,6 +51,10 @@ def table(results: list[dict[str, Any]]) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _tool(result: dict[str, Any]) -> str:
+    return " ".join([result["model"], *([result["blur"]] if "blur" in result else [])])
 
 
 def _significant(value: float) -> str:

@@ -117,18 +117,20 @@ def as_json(
     data: str,
     runtime: str,
     self_ensemble: bool = False,
+    blur: str = "auto",
     best_shift_px: int = 0,
 ) -> dict[str, Any]:
     """Return {"model", "runtime", "steps", "data", "images": [{"name", "psnr", "ssim", "input", "seconds"}], means}.
 
-    The means are "mean" and "input_mean". With a self-ensemble also "self_ensemble": true, at the best shift
-    "best_shift_px".
+    The means are "mean" and "input_mean". With a self-ensemble also "self_ensemble": true, where it was asked for a
+    blur "blur", at the best shift "best_shift_px".
     """
     return {
         "model": model,
         "runtime": runtime,
         "steps": steps,
         **({"self_ensemble": True} if self_ensemble else {}),
+        **({"blur": blur} if blur != "auto" else {}),
         "data": data,
         **({"best_shift_px": best_shift_px} if best_shift_px else {}),
         "images": [
@@ -149,6 +151,7 @@ def markdown_table(results: list[dict[str, Any]]) -> str:
         output, blurry = result["mean"], result["input_mean"]
         how = f", {name}" if (name := result.get("runtime", "")) in REDUCED else ""
         how += ", self-ensemble" if result.get("self_ensemble") else ""
+        how += f", {blur}" if (blur := result.get("blur")) else ""
         shift = f", best shift to {n} px" if (n := result.get("best_shift_px")) else ""
         cells = [result["data"] + shift, str(len(result["images"])), result["model"] + how, str(result["steps"])]
         cells.append(f"**{_decibels(output['psnr'])}** ({_decibels(blurry['psnr'])})")

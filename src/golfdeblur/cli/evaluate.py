@@ -88,6 +88,7 @@ def evaluate(
         data=folder.resolve().name,
         runtime=used,
         self_ensemble=self_ensemble,
+        blur=blur,
         best_shift_px=best_shift,
     )
     if json_file is not None:
