@@ -115,7 +115,7 @@ def test_no_echo_of_the_border() -> None:
 def test_a_kernel_is_read_from_a_blurry_picture() -> None:
     taps = hand_shake()
     y, x = blurred(drawn(220), taps)
-    found = Kernel(estimation.placed(pyramid.read_taps(y, 21), x, y))
+    found = Kernel(estimation.placed(pyramid.blind_taps(y, 21), x, y))
     assert psnr(data_term.total_variation(y, found.taps, 2e-3), x) > psnr(y, x) + 5
     read, true = (np.pad(k, (41 - len(k)) // 2) for k in (found.taps, taps))
     likeness = (read * true).sum() / np.linalg.norm(read) / np.linalg.norm(true)
@@ -125,11 +125,11 @@ def test_a_kernel_is_read_from_a_blurry_picture() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.5])
 def test_a_flat_picture_has_the_kernel_of_a_point(value: float) -> None:
     y = np.full((40, 40), value, np.float32)
-    assert np.isfinite(pyramid.read_taps(y, 9)).all()
+    assert np.isfinite(pyramid.blind_taps(y, 9)).all()
 
 
 def test_noise_is_read_without_a_fault() -> None:
-    taps = pyramid.read_taps(plane(60, 60), 15)
+    taps = pyramid.blind_taps(plane(60, 60), 15)
     assert taps.sum() == pytest.approx(1, rel=1e-5)
     assert taps.min() >= 0
 

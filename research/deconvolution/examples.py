@@ -163,7 +163,7 @@ def candidates(windows: Windows, window: Window, reader: estimation.Reader, maps
         if name == "K":
             found[name] = reader.found(maps, x0)
         elif name == "blind":
-            found[name] = estimation.placed(pyramid.read_taps(reader.y, SIDE), x0, reader.y)
+            found[name] = estimation.placed(pyramid.blind_taps(reader.y, SIDE), x0, reader.y)
         elif window.kernel is not None:
             given = strokes.disturbed(window.kernel, windows.generator) if name == "disturbed" else window.kernel
             found[name] = estimation.placed(given.numpy(), x0, reader.y)

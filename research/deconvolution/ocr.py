@@ -2,7 +2,7 @@
 
 The engine is Tesseract (Debian's tesseract-ocr) or RapidOCR (pip install rapidocr-onnxruntime, with models inside).
 
-    python research/deconvolution/ocr.py build/sets/val/text [tesseract|rapidocr] [--json FILE]
+    python research/deconvolution/ocr.py build/sets/val/text [tesseract|rapidocr] [--every N] [--json FILE]
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ ENGINES: dict[str, Callable[[np.ndarray], str]] = {"tesseract": tesseract, "rapi
 
 
 def measure(
-    folder: Path, methods: dict[str, Method], engine: Callable[[np.ndarray], str]
+    folder: Path, methods: dict[str, Method], engine: Callable[[np.ndarray], str], every: int = 1
 ) -> dict[str, dict[str, float]]:
     """Return the share right of every picture of the set by method, `sharp` (the truth) and `input` included."""
     facts = json.loads((folder / "meta.json").read_text())
     shares: dict[str, dict[str, float]] = {name: {} for name in ("sharp", "input", *methods)}
-    for name, fact in facts.items():
+    for name, fact in list(facts.items())[::every]:
         sharp, blurry = (np.asarray(Image.open(folder / part / f"{name}.png")) for part in ("sharp", "blur"))
         pictures = {"sharp": sharp, "input": blurry, **{label: method(blurry) for label, method in methods.items()}}
         for label, picture in pictures.items():
@@ -88,10 +88,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("engine", choices=ENGINES, nargs="?", default="tesseract")
+    parser.add_argument("--every", type=int, default=1, help="Only every so many pictures.")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     model = golfdeblur.load()
-    shares = measure(given.folder, {"F": lambda y: model.deblur(y, steps=0)}, ENGINES[given.engine])
+    methods = {blur: functools.partial(model.deblur, blur=blur) for blur in ("scene", "auto", "shake")}
+    shares = measure(given.folder, methods, ENGINES[given.engine], given.every)
     print(f"{given.engine}, {given.folder}: share of characters read right")
     for label, by_name in shares.items():
         kinds = {kind: [v for name, v in by_name.items() if kind in name] for kind in ("page", "sign")}

@@ -183,7 +183,7 @@ class Model:
             picture = cast(Any, image.read(picture, max_pixels=self.max_pixels))
         source, _ = as_picture(picture)
         stages, plan = self._planned(source, 1)
-        return passes.explain(source, stages, plan, Deconvolution(light=light), self.stroke)
+        return passes.explain(source, stages, plan, Deconvolution(light=light, decides=True), self.stroke)
 
     def deconvolution(self, blur: str, kernel: Kernel | None = None, light: str = "auto") -> Deconvolution | None:
         """Return what `restore` is to be told for these arguments of `deblur`. Raises ConfigError for unknown ones."""

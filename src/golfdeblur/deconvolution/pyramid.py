@@ -2,15 +2,15 @@
 
 At each size the picture's sharp edges are guessed with the last kernel, and the kernel is read from them again; so it
 grows from a few pixels to its whole size. What differs between the methods is how they guess the edges: here few edges,
-and those steep, in few rounds and coarse half-quadratic steps (`experiments.rivals.l0` takes as many as its source).
-Source: Xu, Zheng, Jia, "Unnatural L0 sparse representation for natural image deblurring" (CVPR 2013); the constants
-are of the programs that Pan, Hu, Su and Yang published with their papers.
+and those steep. Source: Xu, Zheng, Jia, "Unnatural L0 sparse representation for natural image deblurring" (CVPR 2013);
+the constants are of the programs that Pan, Hu, Su and Yang published with their papers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -23,12 +23,21 @@ SHRINKING = 2**-0.5
 COARSEST_PX = 5
 """The kernel's side at the smallest size, at least."""
 
-ROUNDS = 3
 WEIGHT, LESS, LEAST_WEIGHT = 4e-3, 1.1, 1e-4
 """Of the L0 prior, at first; it is divided by LESS after every round."""
 
-GROWTH, END = 2.8, 1e3
-"""Of the penalty that couples the gradients to those that are kept."""
+
+@dataclass(frozen=True)
+class Effort:
+    """Rounds at each size, and by how much and how far the penalty grows that couples the gradients to those kept."""
+
+    rounds: int
+    growth: float
+    end: float
+
+
+QUICK, FINE = Effort(3, 2.8, 1e3), Effort(5, 2.0, 1e5)
+"""FINE, as the source has it, takes 2.7 times as long and finds 0.2 dB more (research/2026-12.md)."""
 
 Edges = Sequence[np.ndarray]
 """Differences to the next column and to the next row, (H, W) each."""
@@ -37,12 +46,17 @@ Guess = Callable[[Window, np.ndarray, Edges, int], Edges]
 """The sharp edges by the window, the kernel, the last edges and the number of the round."""
 
 
-def steep(window: Window, taps: np.ndarray, edges: Edges, done: int) -> Edges:
-    """Guess that there are few edges, and those steep."""
-    return trusted(window, flattened(DataTerm(window.y, taps, margin=window.side), weight(done)))
+def blind_taps(y: np.ndarray, side: int, effort: Effort = QUICK) -> np.ndarray:
+    """Return the kernel of `y`, a plane in [0, 1], by steep edges: (side, side) of sum 1; `side` is odd."""
+
+    def steep(window: Window, taps: np.ndarray, edges: Edges, done: int) -> Edges:
+        term = DataTerm(window.y, taps, margin=window.side)
+        return trusted(window, flattened(term, weight(done), growth=effort.growth, end=effort.end))
+
+    return read_taps(y, side, steep, rounds=effort.rounds)
 
 
-def read_taps(y: np.ndarray, side: int, guess: Guess = steep, *, rounds: int = ROUNDS) -> np.ndarray:
+def read_taps(y: np.ndarray, side: int, guess: Guess, *, rounds: int) -> np.ndarray:
     """Return the kernel of `y`, a plane in [0, 1]: (side, side) of sum 1, its light in the middle; `side` is odd."""
     taps = np.array([[0.5, 0.5]])
     edges: Edges = ()
@@ -75,8 +89,8 @@ def flattened(
     *,
     near: np.ndarray | None = None,
     pull: float = 0,
-    growth: float = GROWTH,
-    end: float = END,
+    growth: float,
+    end: float,
 ) -> np.ndarray:
     """Return argmin |k * z - y|^2 + `weight` |grad z|_0 + `pull` |z - near|^2, a wrapped plane."""
     laplacian, z, penalty = fourier.gradient_power(term.wrapped_shape), term.y, 2 * weight

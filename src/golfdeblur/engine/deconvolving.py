@@ -159,7 +159,8 @@ class Deconvolver:
             judged, made = self._judged(reader.found(maps, sharper), name, y, x0)
             yield judged
             yield self._again(reader, judged, made, y, x0)
-        taps = estimation.placed(pyramid.read_taps(blurry, side), sharper, blurry)
+        effort = pyramid.QUICK if self.asked.decides else pyramid.FINE  # who asks for it has the time
+        taps = estimation.placed(pyramid.blind_taps(blurry, side, effort), sharper, blurry)
         judged, made = self._judged(taps, name, y, x0)
         yield judged
         if reader is not None:

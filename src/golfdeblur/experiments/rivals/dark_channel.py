@@ -10,7 +10,6 @@ import numpy as np
 
 from golfdeblur.deconvolution import pyramid
 from golfdeblur.deconvolution.data_term import DataTerm
-from golfdeblur.experiments.rivals import l0
 
 PATCH_PX = 35
 GROWTH, END = 4.0, 8.0
@@ -19,14 +18,16 @@ GROWTH, END = 4.0, 8.0
 
 def read_taps(y: np.ndarray, side: int) -> np.ndarray:
     """Return the kernel of `y`, a plane in [0, 1]: (side, side) of sum 1; `side` is odd."""
-    return pyramid.read_taps(y, side, _guess, rounds=l0.ROUNDS)
+    return pyramid.read_taps(y, side, _guess, rounds=pyramid.FINE.rounds)
 
 
 def _guess(window: pyramid.Window, taps: np.ndarray, edges: pyramid.Edges, done: int) -> pyramid.Edges:
     term, weight = DataTerm(window.y, taps, margin=window.side), pyramid.weight(done)
     z, penalty = term.y, weight / _contrast(window.y)
     while penalty < END:
-        z = pyramid.flattened(term, weight, near=darkened(z, weight / penalty), pull=penalty, growth=GROWTH, end=l0.END)
+        z = pyramid.flattened(
+            term, weight, near=darkened(z, weight / penalty), pull=penalty, growth=GROWTH, end=pyramid.FINE.end
+        )
         penalty *= GROWTH
     return pyramid.trusted(window, z)
 
