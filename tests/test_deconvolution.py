@@ -13,7 +13,7 @@ from golfdeblur import golf as golf_rules
 from golfdeblur import load
 from golfdeblur.deconvolution import data_term, estimation, fourier, light, pyramid, uniformity
 from golfdeblur.deconvolution.kernel import Kernel
-from golfdeblur.engine.deconvolving import Deconvolution, busiest, deconvolved
+from golfdeblur.engine.deconvolving import Deconvolution, Deconvolver, StrokeNetworks, busiest, deconvolved
 from golfdeblur.errors import ConfigError, ImageError
 
 PHOTO = Path(__file__).parent.parent / "examples" / "walkway.jpg"
@@ -413,3 +413,18 @@ def test_the_command_refuses_in_a_sentence(tmp_path: Path, options: list[str], s
 def golf(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "golfdeblur", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_kernel_that_does_not_hold_everywhere_is_refused() -> None:
+    y = np.random.default_rng(0).random((1, 3, 600, 1000), np.float32)
+    kernel = Kernel.from_motion(9, 0, light="srgb")
+    seen = uniformity.Explanation(kernel, 0.0, 0.0, gain_db=2.0)
+    for least, holds in ((1.0, True), (-1.0, False)):
+        gains = iter([1.0, 2.0, least, 3.0])
+        networks = StrokeNetworks(judge=lambda planes, g=gains: np.full((1, 2, 2), next(g), np.float32))
+        deconvolver = Deconvolver(y, lambda x: x, Deconvolution(decides=True), networks)
+        deconvolver.explained = lambda x0: seen  # type: ignore[method-assign]
+        assert (deconvolver(y) is not None) is holds
+        assert deconvolver.explanation is not None
+        assert deconvolver.explanation.elsewhere_db == least
+        assert ("everywhere" in " ".join(deconvolver.explanation.doubts)) is not holds

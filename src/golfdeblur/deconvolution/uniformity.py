@@ -40,6 +40,9 @@ class Explanation:
     gain_db: float | None = None
     """What the stroke is expected to gain over F's result (`expected_gain`), where a network was asked."""
 
+    elsewhere_db: float | None = None
+    """The least that is expected in a quarter of a large picture, where that was asked."""
+
     @property
     def merit(self) -> float:
         """How good a candidate it is beside others of the same picture."""
@@ -56,6 +59,8 @@ class Explanation:
         found = []
         if self.kernel.extent_px <= UNBLURRED_PX:
             found.append("no blur was found that is the same everywhere")
+        if self.elsewhere_db is not None and self.elsewhere_db < 0:
+            found.append("it does not hold everywhere")
         if self.gain_db is not None:
             return found + ["its result would look worse"] * (self.gain_db < LEAST_GAIN_DB)
         if self.left > MOST_LEFT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -110,17 +110,27 @@ class Deconvolver:
         self._stroke += 1
         if self._stroke > golf.LAST_STROKE:
             return None
-        if self.kernel is None:
-            self.explanation = self.explained(x)
-            if self.asked.decides and not self.explanation.uniform:
+        if self.kernel is not None:
+            return self._stroked(x, self.kernel)
+        found = self.explanation = self.explained(x)
+        if self.asked.decides and not found.uniform:
+            return None
+        made = self._stroked(x, found.kernel)
+        if self.asked.decides:
+            self.explanation = replace(found, elsewhere_db=self._elsewhere(x, made))
+            if not self.explanation.uniform:
                 return None
-            self.kernel = self.explanation.kernel
-        overlap = min(4 * len(self.kernel.taps), PART_PX // 2)
+        self.kernel = found.kernel
+        return made
+
+    def _stroked(self, x: np.ndarray, kernel: Kernel) -> np.ndarray:
+        """Make a stroke of the whole picture, in parts if it is large."""
+        overlap = min(4 * len(kernel.taps), PART_PX // 2)
 
         def both(top: int, end: int) -> np.ndarray:
             return np.concatenate([self.y[:, :, top:end], x[:, :, top:end]], 1)
 
-        part = functools.partial(self._part, kernel=self.kernel, stroke=self._stroke)
+        part = functools.partial(self._part, kernel=kernel, stroke=self._stroke)
         size = self.y.shape[3], self.y.shape[2]
         return np.concatenate(list(faded(part, both, size, side=PART_PX, overlap=overlap)), axis=2)
 
@@ -141,6 +151,27 @@ class Deconvolver:
                 break
         assert best is not None
         return best
+
+    def _elsewhere(self, x0: np.ndarray, x1: np.ndarray) -> float | None:
+        """Return the least that is expected of the busiest window of a quarter, where one window shows too little."""
+        height, width = self.y.shape[2:]
+        if self.networks.judge is None or height * width <= 2 * WINDOW_PX**2:
+            return None
+        gains = []
+        for rows in (slice(0, height // 2), slice(height // 2, height)):
+            for columns in (slice(0, width // 2), slice(width // 2, width)):
+                quarter = [p[:, :, rows, columns] for p in (self.y, x0, x1)]
+                place = busiest(light.luminance(np.clip(quarter[1][0], 0, 1)), WINDOW_PX)
+                y, before, made = (np.ascontiguousarray(p[:, :, place[0], place[1]]) for p in quarter)
+                gains.append(self._gain(y, before, np.clip(made, 0, 1)))
+        return min(gains)
+
+    def _gain(self, y: np.ndarray, x0: np.ndarray, x1: np.ndarray, again: np.ndarray | None = None) -> float:
+        """Return what the judge expects of a stroke, `again` being F(x1)."""
+        assert self.networks.judge is not None
+        again = self.f(x1) if again is None else again
+        planes = (as_grey(y), as_grey(x0), as_grey(x1), light.luminance(again[0]))
+        return uniformity.expected_gain(*planes, self.networks.judge)
 
     def _tried(
         self, name: str, y: np.ndarray, x0: np.ndarray, halves: tuple[np.ndarray, np.ndarray]
@@ -181,9 +212,7 @@ class Deconvolver:
         again = self.f(made)
         left = uniformity.left_to_do(again - made, x0 - y)
         halo = uniformity.halo(as_grey(made), as_grey(x0), border=len(kernel.taps) // 2)
-        judge, gain = self.networks.judge, None
-        if judge is not None:
-            gain = uniformity.expected_gain(as_grey(y), as_grey(x0), as_grey(made), light.luminance(again[0]), judge)
+        gain = None if self.networks.judge is None else self._gain(y, x0, made, again)
         return Explanation(kernel, left, halo, gain), made
 
     def window(self, y: np.ndarray, x0: np.ndarray, kernel: Kernel) -> np.ndarray:
